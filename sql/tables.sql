@@ -1,0 +1,203 @@
+-- The tables.  All that signalsmith knows is here; none is made at run time,
+-- none is unlogged, each has a primary key and goes into pg_dump.  Nobody but
+-- the extension's owner reads or writes them: the functions and views do.
+
+CREATE TABLE signalsmith.connector (
+    name        text PRIMARY KEY,
+    manifest    jsonb NOT NULL,
+    builtin     boolean NOT NULL DEFAULT false,
+    owner       regrole NOT NULL DEFAULT current_user::regrole,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE signalsmith.connector IS 'kinds of destination API: a manifest each';
+COMMENT ON COLUMN signalsmith.connector.builtin IS 'shipped with the extension, replaced by its upgrades, not dumped';
+
+CREATE TABLE signalsmith.model (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name        text NOT NULL UNIQUE,
+    description text,
+    source      text NOT NULL DEFAULT 'local',
+    query       text NOT NULL,
+    search_path text NOT NULL,
+    primary_key text[] NOT NULL,
+    identifiers text[],
+    columns     jsonb NOT NULL,
+    owner       regrole NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE signalsmith.model IS 'models: a SELECT and the columns that identify its rows';
+COMMENT ON COLUMN signalsmith.model.search_path IS 'the search_path of the session that saved the query, in force whenever it runs';
+COMMENT ON COLUMN signalsmith.model.columns IS 'result columns when the query was saved: [{"name", "type"}], in order';
+
+CREATE TABLE signalsmith.destination (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name        text NOT NULL UNIQUE,
+    description text,
+    connector   text NOT NULL REFERENCES signalsmith.connector,
+    config      jsonb NOT NULL DEFAULT '{}',
+    owner       regrole NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE signalsmith.destination IS 'destinations: an API, described by a connector, and its settings';
+
+CREATE TABLE signalsmith.sync (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name            text NOT NULL UNIQUE,
+    description     text,
+    model_id        bigint NOT NULL REFERENCES signalsmith.model,
+    destination_id  bigint NOT NULL REFERENCES signalsmith.destination,
+    mode            text NOT NULL CHECK (mode IN ('upsert', 'mirror', 'append', 'update', 'insert')),
+    field_mappings  jsonb,
+    schedule        jsonb NOT NULL,
+    object          text,
+    options         jsonb NOT NULL DEFAULT '{}',
+    owner           regrole NOT NULL,
+    status          text NOT NULL DEFAULT 'created'
+                    CHECK (status IN ('created', 'active', 'paused', 'error', 'archived')),
+    status_error    text,
+    failed_in_a_row integer NOT NULL DEFAULT 0,
+    next_run_at     timestamptz,
+    last_run_id     bigint,
+    last_synced_at  timestamptz,
+    -- What the snapshot was taken with: a snapshot means nothing under another
+    -- key or at another object.
+    snapshot_key    text,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX sync_model ON signalsmith.sync (model_id);
+CREATE INDEX sync_destination ON signalsmith.sync (destination_id);
+CREATE INDEX sync_due ON signalsmith.sync (next_run_at) WHERE next_run_at IS NOT NULL;
+COMMENT ON TABLE signalsmith.sync IS 'syncs: a model, a destination, and how the one goes to the other';
+COMMENT ON COLUMN signalsmith.sync.field_mappings IS 'canonical list of mappings; NULL: every column of the model under its own name';
+COMMENT ON COLUMN signalsmith.sync.failed_in_a_row IS 'failed runs since the last one that was not';
+COMMENT ON COLUMN signalsmith.sync.snapshot_key IS 'key columns, their types and the object that the snapshot belongs to; NULL: no snapshot';
+
+CREATE TABLE signalsmith.run (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    sync_id         bigint NOT NULL REFERENCES signalsmith.sync,
+    trigger         text NOT NULL CHECK (trigger IN ('manual', 'schedule', 'api')),
+    status          text NOT NULL DEFAULT 'queued'
+                    CHECK (status IN ('queued', 'running', 'completed', 'failed', 'cancelled', 'held')),
+    phase           text CHECK (phase IN ('plan', 'deliver')),
+    full_resync     boolean NOT NULL DEFAULT false,
+    cancel_requested boolean NOT NULL DEFAULT false,
+    queued_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at      timestamptz,
+    planned_at      timestamptz,
+    finished_at     timestamptz,
+    -- Who works on it.  Every claim raises the lease; whoever records anything
+    -- names the lease it claimed, and is refused once somebody else took over.
+    lease           bigint NOT NULL DEFAULT 0,
+    lease_until     timestamptz,
+    runner_pid      integer,
+    runner_started_at timestamptz,
+    -- What the deliveries of this run are made with, frozen with the plan.
+    definition      jsonb,
+    rows_processed  bigint NOT NULL DEFAULT 0,
+    rows_created    bigint NOT NULL DEFAULT 0,
+    rows_updated    bigint NOT NULL DEFAULT 0,
+    rows_deleted    bigint NOT NULL DEFAULT 0,
+    rows_failed     bigint NOT NULL DEFAULT 0,
+    rows_unchanged  bigint NOT NULL DEFAULT 0,
+    changes_planned bigint NOT NULL DEFAULT 0,
+    batches_planned bigint NOT NULL DEFAULT 0,
+    batches_sent    bigint NOT NULL DEFAULT 0,
+    requests        bigint NOT NULL DEFAULT 0,
+    bytes_sent      bigint NOT NULL DEFAULT 0,
+    bytes_staged    bigint NOT NULL DEFAULT 0,
+    query_ms        double precision,
+    diff_ms         double precision,
+    stage_ms        double precision,
+    deliver_ms      double precision,
+    peak_memory     bigint,
+    error           text
+);
+CREATE INDEX run_sync ON signalsmith.run (sync_id, id);
+CREATE UNIQUE INDEX run_one_queued ON signalsmith.run (sync_id) WHERE status = 'queued';
+CREATE UNIQUE INDEX run_one_running ON signalsmith.run (sync_id) WHERE status = 'running';
+COMMENT ON TABLE signalsmith.run IS 'runs: one execution of a sync each, with its figures';
+COMMENT ON COLUMN signalsmith.run.lease IS 'fencing token, raised by each claim';
+COMMENT ON COLUMN signalsmith.run.definition IS 'connector manifest, config, mode and options that this run delivers with';
+
+-- The engine's tables, below, have no foreign keys: the plan writes them
+-- through the table access method, in the model's own read-only transaction,
+-- where no trigger runs.  Deleting a sync deletes their rows by hand.
+
+CREATE TABLE signalsmith.outbox (
+    run_id          bigint NOT NULL,
+    sequence        integer NOT NULL,
+    operation       text NOT NULL CHECK (operation IN ('create', 'update', 'delete')),
+    record_count    integer NOT NULL,
+    seed            uuid NOT NULL,
+    batch_ends      bytea NOT NULL,
+    key_width       smallint NOT NULL,
+    entries         bytea NOT NULL,
+    records         bytea NOT NULL,
+    attempts        integer NOT NULL DEFAULT 0,
+    outcomes        bytea,
+    PRIMARY KEY (run_id, sequence)
+);
+ALTER TABLE signalsmith.outbox
+    ALTER COLUMN batch_ends SET STORAGE EXTENDED,
+    ALTER COLUMN entries SET STORAGE EXTERNAL,
+    ALTER COLUMN records SET STORAGE EXTENDED;
+COMMENT ON TABLE signalsmith.outbox IS 'what runs have planned and not settled yet: bundles of batches, about 1,000 records each';
+COMMENT ON COLUMN signalsmith.outbox.seed IS 'random; the idempotency keys of all its batches and records are derived from it';
+COMMENT ON COLUMN signalsmith.outbox.batch_ends IS 'for each batch, the index after its last record: uint32, little-endian';
+COMMENT ON COLUMN signalsmith.outbox.entries IS 'packed keys, then packed row hashes, of the records';
+COMMENT ON COLUMN signalsmith.outbox.records IS 'for each record: lengths of key, identifier and data (uint32, little-endian), then the three as JSON text in UTF-8';
+COMMENT ON COLUMN signalsmith.outbox.attempts IS 'how often a runner has begun to send it';
+COMMENT ON COLUMN signalsmith.outbox.outcomes IS 'one byte a record: 0 open, else settled; NULL: all are open';
+
+CREATE TABLE signalsmith.segment (
+    sync_id         bigint NOT NULL,
+    id              bigint GENERATED ALWAYS AS IDENTITY,
+    record_count    integer NOT NULL,
+    supersedes      boolean NOT NULL,
+    key_width       smallint NOT NULL,
+    entries         bytea NOT NULL,
+    identities      bytea,
+    PRIMARY KEY (sync_id, id)
+);
+ALTER TABLE signalsmith.segment
+    ALTER COLUMN entries SET STORAGE EXTERNAL,
+    ALTER COLUMN identities SET STORAGE EXTENDED;
+COMMENT ON TABLE signalsmith.segment IS 'the snapshots: what each destination is known to hold, a segment for each group of acknowledged records';
+COMMENT ON COLUMN signalsmith.segment.supersedes IS 'some of its keys may be in earlier segments too; the later segment counts';
+COMMENT ON COLUMN signalsmith.segment.entries IS 'packed keys, then packed row hashes; hash 0: deleted, hash 1: unknown';
+COMMENT ON COLUMN signalsmith.segment.identities IS 'for each entry key and identifier as JSON text, where they cannot be had from the packed key';
+
+CREATE TABLE signalsmith.row_failure (
+    run_id          bigint NOT NULL,
+    number          bigint NOT NULL,
+    sync_id         bigint NOT NULL,
+    operation       text NOT NULL CHECK (operation IN ('create', 'update', 'delete')),
+    key             jsonb,
+    outcome         text NOT NULL CHECK (outcome IN ('rejected', 'unknown')),
+    attempts        integer NOT NULL DEFAULT 0,
+    http_status     integer,
+    code            text,
+    message         text,
+    occurred_at     timestamptz NOT NULL,
+    PRIMARY KEY (run_id, number)
+);
+CREATE INDEX row_failure_sync ON signalsmith.row_failure (sync_id);
+COMMENT ON TABLE signalsmith.row_failure IS 'rows that failed: refused by the destination or before it, or of unknown outcome';
+
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.connector', 'WHERE NOT builtin');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.model', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.sync', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.run', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.outbox', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.segment', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.row_failure', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.model_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.sync_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.run_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.segment_id_seq', '');

@@ -1,0 +1,106 @@
+/*
+ * connector.h
+ *		A kind of destination API, compiled from its manifest: how records
+ *		become requests, and what an answer says of each record.
+ */
+#ifndef SIGNALSMITH_CONNECTOR_H
+#define SIGNALSMITH_CONNECTOR_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+#include "base/types.h"
+#include "http/transport.h"
+#include "store/definition.h"
+
+typedef struct Connector Connector;
+
+/*
+ * Compiles a manifest with a destination's config; lives in CurrentMemoryContext.
+ * Raises ERRCODE_INVALID_PARAMETER_VALUE naming the path of the fault.
+ */
+extern Connector *connector_compile(const char *connector_name, Jsonb *manifest,
+									Jsonb *config, const char *object);
+
+/* What a sync in this mode cannot do with this connector: raises, or returns. */
+extern void connector_check_mode(const Connector *connector, SyncMode mode);
+
+typedef struct ConnectorLimits
+{
+	int			batch_size;		/* records */
+	int			max_bytes;		/* of a batch; 0: any */
+	int			max_in_flight;	/* requests; 0: the setting's default */
+} ConnectorLimits;
+
+extern ConnectorLimits connector_limits(const Connector *connector, Operation operation);
+
+/* What the templates can see beside the records. */
+typedef struct RunFacts
+{
+	const char *sync_id;		/* "sync_1" */
+	const char *sync_name;
+	const char *sync_mode;
+	const char *run_id;			/* "run_1" */
+} RunFacts;
+
+typedef struct BatchRecord
+{
+	Record		record;
+	pg_uuid_t	idempotency_key;
+} BatchRecord;
+
+typedef struct Batch
+{
+	Operation	operation;
+	pg_uuid_t	id;
+	int			attempt;		/* from 1 */
+	int			record_count;
+	BatchRecord *records;
+} Batch;
+
+/*
+ * Renders the request of a batch into CurrentMemoryContext.  The same batch
+ * gives the same bytes each time; only headers depend on the attempt.  Returns
+ * false and sets *error (palloc'ed, for people) when it cannot be represented:
+ * a definite rejection of the batch.
+ */
+extern bool connector_render(const Connector *connector, const RunFacts *run,
+							 const Batch *batch, HttpRequest *request, char **error);
+
+/* What became of a record. */
+typedef enum OutcomeClass
+{
+	CLASS_OK,
+	CLASS_GONE_OK,				/* delete of what is gone: as good as ok */
+	CLASS_REJECTED,				/* refused for good */
+	CLASS_REJECT_BATCH,			/* the batch is refused: split it */
+	CLASS_TOO_LARGE,			/* halve it */
+	CLASS_RETRY,				/* again, later */
+	CLASS_THROTTLED,			/* again, when the destination allows */
+	CLASS_AUTH,					/* credentials refused */
+	CLASS_EXISTS,				/* create of what exists */
+	CLASS_CONFLICT,				/* stale version */
+	CLASS_FATAL,				/* stop the run */
+	CLASS_UNKNOWN				/* sent; nobody knows */
+} OutcomeClass;
+
+typedef struct RecordOutcome
+{
+	OutcomeClass class;
+	const char *code;			/* the vendor's word, or NULL */
+	const char *message;		/* cut to a sane length, or NULL */
+} RecordOutcome;
+
+/*
+ * Says what an answer (or its absence) means for each record of the batch:
+ * outcomes has batch->record_count elements.  Strings are palloc'ed in
+ * CurrentMemoryContext, in the server's encoding, and not redacted yet.
+ * *retry_after_ms is the floor that the answer asks for, else 0.
+ */
+extern void connector_attribute(const Connector *connector, const Batch *batch,
+								const HttpAnswer *answer,
+								RecordOutcome *outcomes, int64 *retry_after_ms);
+
+#endif							/* SIGNALSMITH_CONNECTOR_H */

@@ -1,0 +1,95 @@
+/*
+ * transport.h
+ *		Many HTTP requests in flight at once, in one process, without blocking.
+ *
+ * The only user of libcurl.  Nothing is ever raised from inside libcurl; a
+ * transport owns its malloc'ed memory through the memory context it was made
+ * in, so an error anywhere frees it.  No transaction may be open while requests
+ * are in flight; this is asserted.
+ */
+#ifndef SIGNALSMITH_TRANSPORT_H
+#define SIGNALSMITH_TRANSPORT_H
+
+#include "postgres.h"
+
+#include "base/types.h"
+
+typedef struct HttpHeader
+{
+	const char *name;
+	const char *value;			/* UTF-8, free of control bytes: checked */
+} HttpHeader;
+
+typedef struct HttpRequest
+{
+	const char *method;
+	const char *url;			/* absolute, already encoded */
+	int			header_count;
+	HttpHeader *headers;
+	const char *body;			/* NULL: none.  Stays the caller's, unchanged,
+								 * until the request is done */
+	size_t		body_length;
+	int			timeout_ms;
+	bool		fresh_connection;	/* never repeated behind our back */
+} HttpRequest;
+
+/* How far a request came. */
+typedef enum HttpResult
+{
+	HTTP_ANSWERED,				/* a complete answer */
+	HTTP_NOT_SENT,				/* no byte of the request left us */
+	HTTP_UNKNOWN,				/* sent, at least in part; no complete answer */
+	HTTP_REFUSED				/* by our own egress rules; nothing was sent */
+} HttpResult;
+
+typedef struct HttpAnswer
+{
+	void	   *tag;			/* the caller's, from http_submit */
+	HttpResult	result;
+	int			status;			/* 0 unless a status line came */
+	const char *headers;		/* raw header lines of the final answer */
+	const char *body;			/* zero-terminated; may hold any byte */
+	size_t		body_length;
+	bool		body_cut;		/* longer than we read */
+	bool		resent;			/* libcurl sent it twice: connection died */
+	const char *error;			/* for people, redacted; NULL when answered */
+	int64		bytes_sent;
+	int			dns_ms;
+	int			connect_ms;
+	int			tls_ms;
+	int			total_ms;
+} HttpAnswer;
+
+typedef struct Transport Transport;
+
+extern Transport *transport_create(MemoryContext context);
+
+/*
+ * Starts a request.  Copies everything but the body.  Raises only on a request
+ * that is malformed (a control byte in a header, a URL that is no http(s) URL).
+ */
+extern void transport_submit(Transport *transport, const HttpRequest *request,
+							 void *tag);
+extern int	transport_in_flight(const Transport *transport);
+
+/*
+ * Waits until an answer is there, the latch is set or the time is over
+ * (milliseconds; -1: no limit), works on all transfers meanwhile, and serves
+ * interrupts.  Works with nothing in flight too: then it is a sleep that can be
+ * woken.
+ */
+extern void transport_wait(Transport *transport, long timeout_ms);
+
+/*
+ * The next finished request or NULL; the answer is valid until the following
+ * call.
+ */
+extern HttpAnswer *transport_next_answer(Transport *transport);
+
+/* Ends all transfers and connections. */
+extern void transport_destroy(Transport *transport);
+
+/* The value of an answer's header, palloc'ed, or NULL; names in any case. */
+extern char *http_answer_header(const HttpAnswer *answer, const char *name);
+
+#endif							/* SIGNALSMITH_TRANSPORT_H */

@@ -1,0 +1,105 @@
+/*
+ * plan.h
+ *		From a model's query to the changes that a destination needs.
+ */
+#ifndef SIGNALSMITH_PLAN_H
+#define SIGNALSMITH_PLAN_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+#include "base/types.h"
+#include "store/definition.h"
+
+/* --- checking a model or a mapping when it is saved (plan/model.c) --- */
+
+/*
+ * Checks that the text is exactly one SELECT that can be planned here and now,
+ * by the current user under the current search_path, and returns its columns
+ * (ModelColumn).  Errors name the fault: ERRCODE_SYNTAX_ERROR,
+ * ERRCODE_FEATURE_NOT_SUPPORTED, ERRCODE_UNDEFINED_COLUMN ...
+ */
+extern List *model_describe(const char *query);
+
+/*
+ * Checks that the definition's key and mappings fit the model: everything that
+ * plan_changes would refuse, without running the query.
+ */
+extern void model_check_mappings(const SyncDefinition *definition);
+
+/* --- planning (plan/plan.c) --- */
+
+typedef struct PlannedChange
+{
+	Operation	operation;
+	RecordKey	key;
+	uint64		hash;
+	Record		record;			/* valid during the call */
+} PlannedChange;
+
+/*
+ * Who takes what is planned: the outbox, or preview_sync.  "withdraw" takes
+ * back changes already handed over, because their key proved to be duplicated.
+ */
+typedef struct PlanSink PlanSink;
+struct PlanSink
+{
+	void		(*change) (PlanSink *sink, const PlannedChange *change);
+	void		(*reject) (PlanSink *sink, Operation operation, Slice key,
+						   const char *code, const char *message);
+	void		(*withdraw) (PlanSink *sink, const RecordKey *keys, int key_count,
+							 int64 withdrawn[OPERATION_COUNT]);
+};
+
+typedef struct PlanFigures
+{
+	int64		rows_processed; /* rows the model returned */
+	int64		rows_unchanged;
+	int64		rows_left_alone;	/* changed or new, but not for this mode */
+	int64		rows_rejected;
+	int64		changes[OPERATION_COUNT];
+	int64		snapshot_rows;	/* live records in the snapshot before */
+	double		query_ms;		/* the query itself, without what follows */
+	double		diff_ms;		/* hashing and looking up */
+	double		stage_ms;		/* rendering and handing to the sink */
+	int64		peak_memory;	/* bytes of the diff */
+} PlanFigures;
+
+typedef struct PlanOptions
+{
+	bool		full_resync;	/* everything counts as changed */
+
+	/* Called now and then with the rows read so far; may be NULL. */
+	void		(*progress) (void *arg, const PlanFigures *figures);
+	void	   *progress_arg;
+} PlanOptions;
+
+/* How many bytes the packed keys of this sync have, KEY_WIDTH_xxx. */
+extern int	plan_key_width(const SyncDefinition *definition);
+
+/*
+ * Whether key and identifier have to be stored beside the packed key, since
+ * they cannot be had from it.
+ */
+extern bool plan_stores_identities(const SyncDefinition *definition);
+
+/*
+ * A text that names key columns, their types and the object: while it is the
+ * same, the snapshot is worth something.
+ */
+extern char *plan_snapshot_key(const SyncDefinition *definition);
+
+/*
+ * Runs the model once, as the current user, under fixed settings and the
+ * model's own search_path, and hands each change that the mode asks for to the
+ * sink, in no particular order of operations.  Must run in a transaction that
+ * is read only for the query's sake; calls table_writer_prepare_transaction.
+ * Raises what the query raises, and ERRCODE_DATATYPE_MISMATCH or
+ * ERRCODE_UNDEFINED_COLUMN when its columns are no longer those recorded.
+ */
+extern void plan_changes(const SyncDefinition *definition,
+						 const PlanOptions *options, PlanSink *sink,
+						 PlanFigures *figures);
+
+#endif							/* SIGNALSMITH_PLAN_H */

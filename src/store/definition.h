@@ -1,0 +1,81 @@
+/*
+ * definition.h
+ *		A sync with its model, destination and connector, as stored.
+ */
+#ifndef SIGNALSMITH_DEFINITION_H
+#define SIGNALSMITH_DEFINITION_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "base/types.h"
+
+/* Where the value of a destination field comes from. */
+typedef enum MappingSource
+{
+	MAPPING_COLUMN,				/* a column of the model */
+	MAPPING_CONSTANT,			/* the same JSON value in every record */
+	MAPPING_EXPRESSION			/* SQL over the model's columns */
+} MappingSource;
+
+typedef struct FieldMapping
+{
+	MappingSource source;
+	char	   *text;			/* column name, JSON text in the server's
+								 * encoding, or SQL text */
+	char	   *destination;	/* dots nest */
+	bool		identifier;		/* matches the record at the destination */
+} FieldMapping;
+
+typedef struct ModelColumn
+{
+	char	   *name;
+	char	   *type;			/* as format_type() says it */
+} ModelColumn;
+
+typedef struct SyncDefinition
+{
+	int64		sync_id;
+	char	   *sync_name;
+	char	   *mode_name;		/* as the user wrote it: "insert" stays */
+	SyncMode	mode;
+	Oid			owner;
+	char	   *object;			/* or NULL */
+	bool		omit_nulls;		/* option on_null = omit */
+	int			batch_size;		/* records; 0: the connector's own */
+	int			max_in_flight;	/* requests; 0: the connector's own */
+	int			max_attempts;
+	int			timeout_seconds;	/* of a request */
+	int			error_after;	/* failed runs in a row */
+	double		max_delete_percent;
+
+	int64		model_id;
+	char	   *model_name;
+	char	   *query;
+	char	   *search_path;
+	int			column_count;
+	ModelColumn *columns;		/* as recorded when the model was saved */
+	int			key_count;
+	char	  **key_columns;
+
+	int			mapping_count;	/* resolved: never 0 for "all columns" */
+	FieldMapping *mappings;
+
+	char	   *snapshot_key;	/* what the snapshot was taken with; or NULL */
+
+	int64		destination_id;
+	char	   *destination_name;
+	char	   *connector;
+	Jsonb	   *manifest;
+	Jsonb	   *config;
+} SyncDefinition;
+
+/*
+ * Reads the definition of a sync into the current memory context, with the
+ * transaction's own snapshot.  The caller has checked that it may be seen.
+ * Raises ERRCODE_UNDEFINED_OBJECT when there is no such sync.
+ */
+extern SyncDefinition *definition_read(int64 sync_id);
+
+#endif							/* SIGNALSMITH_DEFINITION_H */

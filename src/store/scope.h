@@ -1,0 +1,42 @@
+/*
+ * scope.h
+ *		Doing something as the extension's owner, for that something alone.
+ *
+ * Users of signalsmith cannot touch its tables; their backends and runners do
+ * it for them, between scope_enter() and scope_leave(): as the owner of the
+ * extension, in a security-restricted operation, with search_path pinned, and
+ * with a read-only transaction writable for our own statements.  Nothing that
+ * a user defined may run in between.  On error the (sub)transaction's abort
+ * restores identity and settings, so no PG_TRY is needed.
+ */
+#ifndef SIGNALSMITH_SCOPE_H
+#define SIGNALSMITH_SCOPE_H
+
+#include "postgres.h"
+
+typedef struct Scope
+{
+	Oid			user_id;
+	int			security_context;
+	int			guc_level;
+	bool		read_only;
+	bool		connected;		/* to SPI */
+} Scope;
+
+/* Enters the scope and connects to SPI; the owner is looked up each time. */
+extern void scope_enter(Scope *scope);
+extern void scope_leave(Scope *scope);
+
+/*
+ * Runs a statement with bound parameters inside a scope.  "types" has a letter
+ * for each parameter that follows, as a Datum:
+ *
+ *	b bool, i int4, l int8, d float8, t text, j jsonb, u uuid, y bytea,
+ *	z timestamptz, o oid; an upper-case letter takes a bool first: is it null?
+ *
+ * Results are in SPI_tuptable, the row count is returned.  The plan is not
+ * kept: no plan of one identity is ever run under another.
+ */
+extern uint64 scope_execute(const char *sql, const char *types,...);
+
+#endif							/* SIGNALSMITH_SCOPE_H */

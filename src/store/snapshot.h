@@ -1,0 +1,69 @@
+/*
+ * snapshot.h
+ *		What a destination is known to hold, as packed segments.
+ *
+ * A snapshot is a log: each group of acknowledged records becomes one segment
+ * by one insert; where two segments know a key, the later one counts.  Segments
+ * are merged when there are too many or too much in them is superseded.
+ */
+#ifndef SIGNALSMITH_SNAPSHOT_H
+#define SIGNALSMITH_SNAPSHOT_H
+
+#include "postgres.h"
+
+#include "base/types.h"
+
+/* A segment as read; arrays are native-endian and properly aligned. */
+typedef struct Segment
+{
+	int64		id;
+	int			count;
+	bool		supersedes;
+	int			key_width;
+	const char *keys;			/* count * key_width bytes */
+	const uint64 *hashes;
+} Segment;
+
+typedef struct SegmentScan SegmentScan;
+
+/*
+ * Reads the segments of a sync, oldest first, under the active snapshot.  A
+ * segment's memory is valid until the next call.  Identities (a Record's key
+ * and identifier, see snapshot_read_identities) are not read here.
+ */
+extern SegmentScan *segment_scan_begin(int64 sync_id);
+extern Segment *segment_scan_next(SegmentScan *scan);
+extern void segment_scan_end(SegmentScan *scan);
+
+/*
+ * A group of records that a destination has acknowledged, or whose outcome is
+ * unknown (hash ROW_HASH_UNKNOWN), collected until it is written as one
+ * segment.  Lives in the memory context that was current at its creation.
+ */
+typedef struct SegmentBuilder SegmentBuilder;
+
+/* Whether identities are stored is the plan's choice: see plan/identity. */
+extern SegmentBuilder *segment_builder_create(int64 sync_id, int key_width,
+											  bool with_identities);
+extern void segment_builder_add(SegmentBuilder *builder, RecordKey key,
+								uint64 hash, Slice key_json, Slice identifier,
+								bool supersedes);
+extern int	segment_builder_count(const SegmentBuilder *builder);
+
+/*
+ * Inserts the segment, if it has any record, and empties the builder.  Runs in
+ * the caller's transaction, inside a scope (store/scope.h), with SPI.
+ */
+extern void segment_builder_flush(SegmentBuilder *builder);
+
+/*
+ * Merges the segments of a sync when it pays.  Called in a transaction of its
+ * own, when nobody else writes segments of this sync: by the runner that holds
+ * the run's lease.  Readers go on undisturbed.
+ */
+extern void snapshot_merge_if_due(int64 sync_id);
+
+/* Forgets all segments of a sync. */
+extern void snapshot_forget(int64 sync_id);
+
+#endif							/* SIGNALSMITH_SNAPSHOT_H */

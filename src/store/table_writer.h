@@ -1,0 +1,29 @@
+/*
+ * table_writer.h
+ *		Inserting into our own tables through the table access method.
+ *
+ * For rows that are written while a model's query is running: SPI would refuse
+ * in its read-only transaction.  No permission is checked, no trigger runs, no
+ * default is filled in; indexes are maintained.  The caller has made sure that
+ * the transaction had its xid and command id before the query's executor
+ * started (table_writer_prepare_transaction), since a parallel plan forbids
+ * assigning them later.
+ */
+#ifndef SIGNALSMITH_TABLE_WRITER_H
+#define SIGNALSMITH_TABLE_WRITER_H
+
+#include "postgres.h"
+
+typedef struct TableWriter TableWriter;
+
+extern void table_writer_prepare_transaction(void);
+
+/* Opens a table of the extension's schema; lives in CurrentMemoryContext. */
+extern TableWriter *table_writer_open(const char *table_name);
+
+/* Inserts a row: one value for each column of the table, in order. */
+extern void table_writer_insert(TableWriter *writer, const Datum *values,
+								const bool *nulls);
+extern void table_writer_close(TableWriter *writer);
+
+#endif							/* SIGNALSMITH_TABLE_WRITER_H */
