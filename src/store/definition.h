@@ -46,7 +46,7 @@ typedef struct SyncDefinition
 	int			batch_size;		/* records; 0: the connector's own */
 	int			max_in_flight;	/* requests; 0: the connector's own */
 	int			max_attempts;
-	int			timeout_seconds;	/* of a request */
+	int			timeout_ms;		/* of a request */
 	int			error_after;	/* failed runs in a row */
 	double		max_delete_percent;
 

@@ -20,8 +20,13 @@ typedef struct Scope
 	int			security_context;
 	int			guc_level;
 	bool		read_only;
-	bool		connected;		/* to SPI */
 } Scope;
+
+/*
+ * Is the extension installed in this database?  Gives its owner and, unless
+ * version is NULL, its version (palloc'ed).  Needs a transaction.
+ */
+extern bool extension_lookup(Oid *owner, char **version);
 
 /* Enters the scope and connects to SPI; the owner is looked up each time. */
 extern void scope_enter(Scope *scope);
@@ -38,5 +43,12 @@ extern void scope_leave(Scope *scope);
  * kept: no plan of one identity is ever run under another.
  */
 extern uint64 scope_execute(const char *sql, const char *types,...);
+
+/* Values of the last result: rows from 0, columns from 1. */
+extern Datum scope_value(uint64 row, int column, bool *isnull);
+extern int64 scope_int64(uint64 row, int column);	/* 0 when null */
+
+/* As text, copied to a context that outlives the scope; NULL when null. */
+extern char *scope_text(uint64 row, int column, MemoryContext context);
 
 #endif							/* SIGNALSMITH_SCOPE_H */

@@ -1,0 +1,34 @@
+/*
+ * compat.h
+ *		Every difference between the PostgreSQL versions that we build with.
+ *
+ * One entry for each, naming the release that changed it.  Nothing else in the
+ * tree tests PG_VERSION_NUM.
+ */
+#ifndef SIGNALSMITH_COMPAT_H
+#define SIGNALSMITH_COMPAT_H
+
+#include "postgres.h"
+
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000
+#error "signalsmith needs PostgreSQL 15 or later: it relies on shmem_request_hook and MarkGUCPrefixReserved"
+#endif
+
+/* 16 moved the varlena macros to a header of their own. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/*
+ * 17 gives extensions wait events with names; before, all of them show as
+ * "Extension".
+ */
+#if PG_VERSION_NUM >= 170000
+#define extension_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define extension_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
+#endif							/* SIGNALSMITH_COMPAT_H */

@@ -1,0 +1,186 @@
+/*
+ * scope.c
+ *		Doing something as the extension's owner, for that something alone.
+ *
+ * The owner is looked up each time: the extension may have been dropped, or
+ * have changed hands, since the last statement of a long run.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+
+#include "store/scope.h"
+
+#define SCOPE_MAX_PARAMETERS 24
+
+bool
+extension_lookup(Oid *owner, char **version)
+{
+	Relation	relation;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	bool		found;
+
+	relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum("signalsmith"));
+	scan = systable_beginscan(relation, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+	{
+		*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+		if (version)
+		{
+			bool		isnull;
+			Datum		datum = heap_getattr(tuple, Anum_pg_extension_extversion,
+											 RelationGetDescr(relation), &isnull);
+
+			*version = isnull ? NULL : TextDatumGetCString(datum);
+		}
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return found;
+}
+
+void
+scope_enter(Scope *scope)
+{
+	Oid			owner;
+
+	if (!extension_lookup(&owner, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"signalsmith\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION signalsmith.")));
+
+	GetUserIdAndSecContext(&scope->user_id, &scope->security_context);
+	SetUserIdAndSecContext(owner,
+						   scope->security_context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	scope->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+
+	/*
+	 * The flag stops the statements of users, not ours; putting it back before
+	 * the commit keeps what a user's query left behind (a holdable cursor, say)
+	 * from writing then.
+	 */
+	scope->read_only = XactReadOnly;
+	XactReadOnly = false;
+
+	SPI_connect();
+}
+
+void
+scope_leave(Scope *scope)
+{
+	SPI_finish();
+	XactReadOnly = scope->read_only;
+	AtEOXact_GUC(false, scope->guc_level);
+	SetUserIdAndSecContext(scope->user_id, scope->security_context);
+}
+
+static Oid
+parameter_type(char letter)
+{
+	switch (letter)
+	{
+		case 'b':
+			return BOOLOID;
+		case 'i':
+			return INT4OID;
+		case 'l':
+			return INT8OID;
+		case 'd':
+			return FLOAT8OID;
+		case 't':
+			return TEXTOID;
+		case 'j':
+			return JSONBOID;
+		case 'u':
+			return UUIDOID;
+		case 'y':
+			return BYTEAOID;
+		case 'z':
+			return TIMESTAMPTZOID;
+		case 'o':
+			return OIDOID;
+		default:
+			elog(ERROR, "unrecognized parameter type '%c'", letter);
+	}
+}
+
+uint64
+scope_execute(const char *sql, const char *types,...)
+{
+	int			count = strlen(types);
+	Oid			type_oids[SCOPE_MAX_PARAMETERS];
+	Datum		values[SCOPE_MAX_PARAMETERS];
+	char		nulls[SCOPE_MAX_PARAMETERS];
+	va_list		args;
+	int			result;
+
+	if (count > SCOPE_MAX_PARAMETERS)
+		elog(ERROR, "too many parameters: %d", count);
+
+	va_start(args, types);
+	for (int i = 0; i < count; i++)
+	{
+		bool		isnull = false;
+
+		if (types[i] >= 'A' && types[i] <= 'Z')
+			isnull = (bool) va_arg(args, int);
+		type_oids[i] = parameter_type(pg_tolower((unsigned char) types[i]));
+		values[i] = va_arg(args, Datum);
+		nulls[i] = isnull ? 'n' : ' ';
+	}
+	va_end(args);
+
+	result = SPI_execute_with_args(sql, count, type_oids, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "could not run a statement of signalsmith: %s",
+			 SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+Datum
+scope_value(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, isnull);
+}
+
+int64
+scope_int64(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = scope_value(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+char *
+scope_text(uint64 row, int column, MemoryContext context)
+{
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[row],
+									 SPI_tuptable->tupdesc, column);
+
+	return value == NULL ? NULL : MemoryContextStrdup(context, value);
+}
