@@ -65,6 +65,7 @@ CREATE TABLE signalsmith.sync (
     -- What the snapshot was taken with: a snapshot means nothing under another
     -- key or at another object.
     snapshot_key    text,
+    snapshot_rows   bigint NOT NULL DEFAULT 0,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now()
 );
@@ -74,6 +75,7 @@ CREATE INDEX sync_due ON signalsmith.sync (next_run_at) WHERE next_run_at IS NOT
 COMMENT ON TABLE signalsmith.sync IS 'syncs: a model, a destination, and how the one goes to the other';
 COMMENT ON COLUMN signalsmith.sync.field_mappings IS 'canonical list of mappings; NULL: every column of the model under its own name';
 COMMENT ON COLUMN signalsmith.sync.failed_in_a_row IS 'failed runs since the last one that was not';
+COMMENT ON COLUMN signalsmith.sync.snapshot_rows IS 'records in the snapshot, as of the last finished run';
 COMMENT ON COLUMN signalsmith.sync.snapshot_key IS 'key columns, their types and the object that the snapshot belongs to; NULL: no snapshot';
 
 CREATE TABLE signalsmith.run (
@@ -109,6 +111,7 @@ CREATE TABLE signalsmith.run (
     requests        bigint NOT NULL DEFAULT 0,
     bytes_sent      bigint NOT NULL DEFAULT 0,
     bytes_staged    bigint NOT NULL DEFAULT 0,
+    snapshot_rows   bigint,
     query_ms        double precision,
     diff_ms         double precision,
     stage_ms        double precision,
@@ -119,6 +122,7 @@ CREATE TABLE signalsmith.run (
 CREATE INDEX run_sync ON signalsmith.run (sync_id, id);
 CREATE UNIQUE INDEX run_one_queued ON signalsmith.run (sync_id) WHERE status = 'queued';
 CREATE UNIQUE INDEX run_one_running ON signalsmith.run (sync_id) WHERE status = 'running';
+COMMENT ON COLUMN signalsmith.run.snapshot_rows IS 'records in the snapshot when the run was planned';
 COMMENT ON TABLE signalsmith.run IS 'runs: one execution of a sync each, with its figures';
 COMMENT ON COLUMN signalsmith.run.lease IS 'fencing token, raised by each claim';
 COMMENT ON COLUMN signalsmith.run.definition IS 'connector manifest, config, mode and options that this run delivers with';

@@ -19,7 +19,7 @@ operation_name(Operation operation)
 Operation
 operation_from_name(const char *name)
 {
-	for (int i = 0; i < lengthof(operation_names); i++)
+	for (size_t i = 0; i < lengthof(operation_names); i++)
 		if (strcmp(name, operation_names[i]) == 0)
 			return (Operation) i;
 	elog(ERROR, "unrecognized operation \"%s\"", name);
@@ -36,7 +36,7 @@ sync_mode_from_name(const char *name)
 {
 	if (strcmp(name, "insert") == 0)
 		return MODE_APPEND;
-	for (int i = 0; i < lengthof(mode_names); i++)
+	for (size_t i = 0; i < lengthof(mode_names); i++)
 		if (strcmp(name, mode_names[i]) == 0)
 			return (SyncMode) i;
 	elog(ERROR, "unrecognized sync mode \"%s\"", name);

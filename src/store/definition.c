@@ -68,15 +68,6 @@ static const char *const mappings_query =
 "   WHERE chosen OR candidate ORDER BY chosen DESC, position LIMIT 1)"
 " FROM mapping ORDER BY position";
 
-static bool
-read_bool(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = scope_value(row, column, &isnull);
-
-	return !isnull && DatumGetBool(value);
-}
-
 static int
 read_int(uint64 row, int column, int fallback)
 {
@@ -95,17 +86,6 @@ read_double(uint64 row, int column, double fallback)
 	return isnull ? fallback : DatumGetFloat8(value);
 }
 
-static Jsonb *
-read_jsonb(uint64 row, int column, MemoryContext context)
-{
-	MemoryContext old_context = MemoryContextSwitchTo(context);
-	bool		isnull;
-	Jsonb	   *value = DatumGetJsonbPCopy(scope_value(row, column, &isnull));
-
-	MemoryContextSwitchTo(old_context);
-	return value;
-}
-
 static void
 read_sync(SyncDefinition *definition, MemoryContext context)
 {
@@ -120,7 +100,7 @@ read_sync(SyncDefinition *definition, MemoryContext context)
 	definition->mode = sync_mode_from_name(definition->mode_name);
 	definition->owner = (Oid) scope_int64(0, 3);
 	definition->object = scope_text(0, 4, context);
-	definition->omit_nulls = read_bool(0, 5);
+	definition->omit_nulls = scope_bool(0, 5);
 	definition->batch_size = read_int(0, 6, 0);
 	definition->max_in_flight = read_int(0, 7, 0);
 	definition->max_attempts = read_int(0, 8, setting_max_attempts);
@@ -135,8 +115,8 @@ read_sync(SyncDefinition *definition, MemoryContext context)
 	definition->destination_id = scope_int64(0, 17);
 	definition->destination_name = scope_text(0, 18, context);
 	definition->connector = scope_text(0, 19, context);
-	definition->manifest = read_jsonb(0, 20, context);
-	definition->config = read_jsonb(0, 21, context);
+	definition->manifest = scope_jsonb(0, 20, context);
+	definition->config = scope_jsonb(0, 21, context);
 }
 
 static void
@@ -175,7 +155,7 @@ read_mappings(SyncDefinition *definition, MemoryContext context)
 		mapping->source = (MappingSource) scope_int64(i, 1);
 		mapping->text = scope_text(i, 2, context);
 		mapping->destination = scope_text(i, 3, context);
-		mapping->identifier = read_bool(i, 4);
+		mapping->identifier = scope_bool(i, 4);
 	}
 }
 

@@ -184,3 +184,28 @@ scope_text(uint64 row, int column, MemoryContext context)
 
 	return value == NULL ? NULL : MemoryContextStrdup(context, value);
 }
+
+bool
+scope_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = scope_value(row, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+Jsonb *
+scope_jsonb(uint64 row, int column, MemoryContext context)
+{
+	bool		isnull;
+	Datum		value = scope_value(row, column, &isnull);
+	MemoryContext old_context;
+	Jsonb	   *copy;
+
+	if (isnull)
+		return NULL;
+	old_context = MemoryContextSwitchTo(context);
+	copy = DatumGetJsonbPCopy(value);
+	MemoryContextSwitchTo(old_context);
+	return copy;
+}

@@ -14,6 +14,8 @@
 
 #include "postgres.h"
 
+#include "utils/jsonb.h"
+
 typedef struct Scope
 {
 	Oid			user_id;
@@ -48,7 +50,10 @@ extern uint64 scope_execute(const char *sql, const char *types,...);
 extern Datum scope_value(uint64 row, int column, bool *isnull);
 extern int64 scope_int64(uint64 row, int column);	/* 0 when null */
 
-/* As text, copied to a context that outlives the scope; NULL when null. */
+extern bool scope_bool(uint64 row, int column);	/* false when null */
+
+/* Copied to a context that outlives the scope; NULL when null. */
 extern char *scope_text(uint64 row, int column, MemoryContext context);
+extern Jsonb *scope_jsonb(uint64 row, int column, MemoryContext context);
 
 #endif							/* SIGNALSMITH_SCOPE_H */

@@ -1,0 +1,216 @@
+/*
+ * run_record.c
+ *		The row of a run: claiming it, its figures, its end.
+ *
+ * Every statement that records something names the lease that its process
+ * claimed.  Who was taken over updates no row, learns it, and stops.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "store/run_record.h"
+#include "store/scope.h"
+
+/*
+ * A runner that plans is deep in a query and cannot renew its lease: as long as
+ * its process lives, the run is its own.  The process is identified by its start
+ * time too, since process ids are used again.
+ */
+static const char *const claim_query =
+"UPDATE signalsmith.run r SET status = 'running',"
+"  phase = coalesce(r.phase, 'plan'),"
+"  started_at = coalesce(r.started_at, clock_timestamp()),"
+"  lease = r.lease + 1,"
+"  lease_until = clock_timestamp() + make_interval(secs => $4),"
+"  runner_pid = $2, runner_started_at = $3"
+" WHERE r.id = ("
+"  SELECT c.id FROM signalsmith.run c WHERE c.id = $1"
+"   AND (c.status = 'queued' OR c.status = 'running' AND ("
+"     NOT EXISTS (SELECT FROM pg_stat_get_activity(c.runner_pid) a"
+"                 WHERE a.backend_start = c.runner_started_at)"
+"     OR c.phase = 'deliver' AND c.lease_until < clock_timestamp()))"
+"  FOR UPDATE SKIP LOCKED)"
+" RETURNING r.sync_id, r.lease, r.phase = 'deliver', r.full_resync";
+
+bool
+run_claim(int64 run_id, RunClaim *claim)
+{
+	Scope		scope;
+	bool		claimed;
+
+	scope_enter(&scope);
+	claimed = scope_execute(claim_query, "lizd",
+							Int64GetDatum(run_id), Int32GetDatum(MyProcPid),
+							TimestampTzGetDatum(MyStartTimestamp),
+							Float8GetDatum(LEASE_SECONDS)) > 0;
+	if (claimed)
+	{
+		claim->run_id = run_id;
+		claim->sync_id = scope_int64(0, 1);
+		claim->lease = scope_int64(0, 2);
+		claim->planned = scope_bool(0, 3);
+		claim->full_resync = scope_bool(0, 4);
+	}
+	scope_leave(&scope);
+	return claimed;
+}
+
+static void
+lease_lost(const RunClaim *claim)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("run \"run_" INT64_FORMAT "\" was taken over by another runner",
+					claim->run_id)));
+}
+
+static const char *const plan_query =
+"UPDATE signalsmith.run SET phase = 'deliver', planned_at = clock_timestamp(),"
+"  lease_until = clock_timestamp() + make_interval(secs => $3),"
+"  rows_processed = $4, rows_unchanged = $5, rows_failed = $6,"
+"  changes_planned = $7, batches_planned = $8, bytes_staged = $9,"
+"  snapshot_rows = $10, peak_memory = $11,"
+"  query_ms = $12, diff_ms = $13, stage_ms = $14"
+" WHERE id = $1 AND lease = $2";
+
+/*
+ * Nothing to deliver, nothing to freeze: a run without changes writes its row
+ * and no more.
+ */
+static const char *const freeze_query =
+"UPDATE signalsmith.run SET definition = jsonb_build_object("
+"  'sync_name', $2, 'mode', $3, 'object', $4,"
+"  'connector', $5, 'manifest', $6, 'config', $7)"
+" WHERE id = $1";
+
+static const char *const snapshot_key_query =
+"UPDATE signalsmith.sync SET snapshot_key = $2"
+" WHERE id = $1 AND snapshot_key IS DISTINCT FROM $2";
+
+void
+run_record_plan(const RunClaim *claim, const SyncDefinition *definition,
+				const RunPlanFigures *figures, const char *snapshot_key)
+{
+	Scope		scope;
+
+	scope_enter(&scope);
+	if (scope_execute(plan_query, "lldllllllllddd",
+					  Int64GetDatum(claim->run_id), Int64GetDatum(claim->lease),
+					  Float8GetDatum(LEASE_SECONDS),
+					  Int64GetDatum(figures->rows_processed),
+					  Int64GetDatum(figures->rows_unchanged),
+					  Int64GetDatum(figures->rows_failed),
+					  Int64GetDatum(figures->changes_planned),
+					  Int64GetDatum(figures->batches_planned),
+					  Int64GetDatum(figures->bytes_staged),
+					  Int64GetDatum(figures->snapshot_rows),
+					  Int64GetDatum(figures->peak_memory),
+					  Float8GetDatum(figures->query_ms),
+					  Float8GetDatum(figures->diff_ms),
+					  Float8GetDatum(figures->stage_ms)) == 0)
+		lease_lost(claim);
+
+	if (figures->changes_planned > 0)
+	{
+		scope_execute(freeze_query, "lttTtjj",
+					  Int64GetDatum(claim->run_id),
+					  CStringGetTextDatum(definition->sync_name),
+					  CStringGetTextDatum(definition->mode_name),
+					  definition->object == NULL,
+					  definition->object ? CStringGetTextDatum(definition->object) : (Datum) 0,
+					  CStringGetTextDatum(definition->connector),
+					  JsonbPGetDatum(definition->manifest),
+					  JsonbPGetDatum(definition->config));
+		scope_execute(snapshot_key_query, "lt",
+					  Int64GetDatum(claim->sync_id),
+					  CStringGetTextDatum(snapshot_key));
+	}
+	scope_leave(&scope);
+}
+
+static const char *const frozen_query =
+"SELECT definition->>'sync_name', definition->>'mode', definition->>'object',"
+"  definition->>'connector', definition->'manifest', definition->'config'"
+" FROM signalsmith.run WHERE id = $1 AND definition IS NOT NULL";
+
+void
+run_read_frozen_definition(int64 run_id, SyncDefinition *definition)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Scope		scope;
+
+	scope_enter(&scope);
+	if (scope_execute(frozen_query, "l", Int64GetDatum(run_id)) > 0)
+	{
+		definition->sync_name = scope_text(0, 1, context);
+		definition->mode_name = scope_text(0, 2, context);
+		definition->mode = sync_mode_from_name(definition->mode_name);
+		definition->object = scope_text(0, 3, context);
+		definition->connector = scope_text(0, 4, context);
+		definition->manifest = scope_jsonb(0, 5, context);
+		definition->config = scope_jsonb(0, 6, context);
+	}
+	scope_leave(&scope);
+}
+
+static const char *const progress_query =
+"UPDATE signalsmith.run SET"
+"  lease_until = clock_timestamp() + make_interval(secs => $3),"
+"  rows_created = rows_created + $4, rows_updated = rows_updated + $5,"
+"  rows_deleted = rows_deleted + $6, rows_failed = rows_failed + $7,"
+"  batches_sent = batches_sent + $8, requests = requests + $9,"
+"  bytes_sent = bytes_sent + $10, deliver_ms = coalesce(deliver_ms, 0) + $11"
+" WHERE id = $1 AND lease = $2";
+
+bool
+run_record_progress(const RunClaim *claim, const RunDeliveryFigures *figures)
+{
+	return scope_execute(progress_query, "lldllllllld",
+						 Int64GetDatum(claim->run_id),
+						 Int64GetDatum(claim->lease),
+						 Float8GetDatum(LEASE_SECONDS),
+						 Int64GetDatum(figures->confirmed[OPERATION_CREATE]),
+						 Int64GetDatum(figures->confirmed[OPERATION_UPDATE]),
+						 Int64GetDatum(figures->confirmed[OPERATION_DELETE]),
+						 Int64GetDatum(figures->failed),
+						 Int64GetDatum(figures->batches),
+						 Int64GetDatum(figures->requests),
+						 Int64GetDatum(figures->bytes_sent),
+						 Float8GetDatum(figures->deliver_ms)) > 0;
+}
+
+bool
+run_finish(const RunClaim *claim, const char *status, const char *error,
+		   bool permanent)
+{
+	Scope		scope;
+	bool		finished;
+
+	scope_enter(&scope);
+	scope_execute("SELECT signalsmith._finish_run($1, $2, $3, $4, $5)", "lltTb",
+				  Int64GetDatum(claim->run_id), Int64GetDatum(claim->lease),
+				  CStringGetTextDatum(status), error == NULL,
+				  error ? CStringGetTextDatum(error) : (Datum) 0,
+				  BoolGetDatum(permanent));
+	finished = scope_bool(0, 1);
+	scope_leave(&scope);
+	return finished;
+}
+
+bool
+run_cancel_requested(int64 run_id)
+{
+	Scope		scope;
+	bool		requested;
+
+	scope_enter(&scope);
+	requested = scope_execute("SELECT FROM signalsmith.run WHERE id = $1 AND cancel_requested",
+							  "l", Int64GetDatum(run_id)) > 0;
+	scope_leave(&scope);
+	return requested;
+}
