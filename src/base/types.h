@@ -42,9 +42,16 @@ typedef struct RecordKey
 #define KEY_WIDTH_NARROW 8
 #define KEY_WIDTH_WIDE 16
 
-/* Row hashes that are no hash of a row. */
+/*
+ * Row hashes that are no hash of a row, so they equal none.  After an update of
+ * unknown outcome the record is there, its content not known: a row is an
+ * update.  After a create or delete of unknown outcome the record itself may be
+ * there or not: a row is a create, no row a delete.
+ */
 #define ROW_HASH_DELETED UINT64CONST(0) /* tombstone */
-#define ROW_HASH_UNKNOWN UINT64CONST(1) /* outcome not known: equals nothing */
+#define ROW_HASH_UNKNOWN UINT64CONST(1)
+#define ROW_HASH_MAYBE UINT64CONST(2)
+#define ROW_HASH_FIRST UINT64CONST(3)	/* the least hash of a row */
 
 /* Some bytes that somebody else owns; not zero-terminated. */
 typedef struct Slice

@@ -60,6 +60,8 @@ typedef struct PlanFigures
 	int64		rows_rejected;
 	int64		changes[OPERATION_COUNT];
 	int64		snapshot_rows;	/* live records in the snapshot before */
+	bool		creates_supersede;	/* some created keys may have an entry in the
+									 * snapshot (a tombstone, say) */
 	double		query_ms;		/* the query itself, without what follows */
 	double		diff_ms;		/* hashing and looking up */
 	double		stage_ms;		/* rendering and handing to the sink */

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
 #include "base/types.h"
 
 typedef struct RowFailure
@@ -29,5 +31,11 @@ typedef struct RowFailureWriter RowFailureWriter;
 extern RowFailureWriter *row_failure_writer_create(int64 run_id, int64 sync_id);
 extern void row_failure_writer_add(RowFailureWriter *writer, const RowFailure *failure);
 extern void row_failure_writer_finish(RowFailureWriter *writer);
+
+/*
+ * Inserts a list of RowFailure by SPI, inside the caller's scope, while the run
+ * delivers.
+ */
+extern void row_failure_insert(int64 run_id, int64 sync_id, List *failures);
 
 #endif							/* SIGNALSMITH_ROW_FAILURE_H */

@@ -1,0 +1,207 @@
+/*
+ * acknowledgement.c
+ *		What answers have settled, recorded in groups.
+ *
+ * Grouping is what makes small batches affordable: a commit costs a flush of
+ * the log.  A group is recorded once it has GROUP_RECORDS records or is
+ * GROUP_MS old, and its oldest answer waits no longer than that.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "lib/ilist.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/backoff.h"
+#include "base/fault.h"
+#include "run/acknowledgement.h"
+#include "store/scope.h"
+#include "store/snapshot.h"
+
+#define GROUP_RECORDS 16000
+#define GROUP_MS 200
+
+struct AcknowledgementGroup
+{
+	const RunClaim *claim;
+	bool		supersedes;		/* these keys may be in the snapshot already */
+	SegmentBuilder *segment;
+	MemoryContext context;		/* of the group: emptied when recorded */
+	List	   *failures;		/* of RowFailure */
+	List	   *bundles;		/* of Bundle, whose outcomes have changed */
+	RunDeliveryFigures figures;
+	int			records;
+	bool		pending;		/* anything to record */
+	int64		began_ms;
+	int64		clock_ms;		/* up to when deliver_ms has been counted */
+};
+
+AcknowledgementGroup *
+acknowledgement_group_create(const RunClaim *claim, int key_width,
+							 bool with_identities, bool supersedes)
+{
+	AcknowledgementGroup *group = palloc0(sizeof(AcknowledgementGroup));
+
+	group->claim = claim;
+	group->supersedes = supersedes;
+	group->segment = segment_builder_create(claim->sync_id, key_width,
+											with_identities);
+	group->context = AllocSetContextCreate(CurrentMemoryContext,
+										   "signalsmith acknowledgements",
+										   ALLOCSET_DEFAULT_SIZES);
+	group->clock_ms = monotonic_ms();
+	return group;
+}
+
+static void
+touch_group(AcknowledgementGroup *group)
+{
+	if (!group->pending)
+		group->began_ms = monotonic_ms();
+	group->pending = true;
+}
+
+/* The outcome of one record, in its bundle. */
+static void
+settle_record(AcknowledgementGroup *group, Bundle *bundle, int index, uint8 outcome)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(group->context);
+
+	Assert(bundle->outcomes[index] == OUTCOME_OPEN);
+	bundle->outcomes[index] = outcome;
+	if (group->bundles == NIL || llast(group->bundles) != bundle)
+		group->bundles = list_append_unique_ptr(group->bundles, bundle);
+	group->records++;
+	touch_group(group);
+	MemoryContextSwitchTo(old_context);
+}
+
+/* What is now known of a record at the destination. */
+static void
+note_snapshot(AcknowledgementGroup *group, Bundle *bundle, int index, uint64 hash)
+{
+	segment_builder_add(group->segment, bundle->keys[index], hash,
+						bundle->records[index].key,
+						bundle->records[index].identifier,
+						group->supersedes || bundle->operation != OPERATION_CREATE);
+}
+
+void
+acknowledge_record(AcknowledgementGroup *group, Bundle *bundle, int index)
+{
+	bool		deleted = bundle->operation == OPERATION_DELETE;
+
+	settle_record(group, bundle, index, OUTCOME_ACKNOWLEDGED);
+	group->figures.confirmed[bundle->operation]++;
+	note_snapshot(group, bundle, index,
+				  deleted ? ROW_HASH_DELETED : bundle->hashes[index]);
+}
+
+/*
+ * A rejected row leaves the snapshot as it was: the destination has not
+ * changed, and the next run plans it again.  An unknown one marks it unknown,
+ * so that it is sent again even if the row goes back to what it was.
+ */
+void
+fail_record(AcknowledgementGroup *group, Bundle *bundle, int index, bool unknown,
+			int attempts, int http_status, const char *code, const char *message)
+{
+	MemoryContext old_context;
+	RowFailure *failure;
+
+	settle_record(group, bundle, index, OUTCOME_FAILED);
+	group->figures.failed++;
+
+	old_context = MemoryContextSwitchTo(group->context);
+	failure = palloc0(sizeof(RowFailure));
+	failure->operation = bundle->operation;
+	failure->key.length = bundle->records[index].key.length;
+	failure->key.data = pnstrdup(bundle->records[index].key.data,
+								 bundle->records[index].key.length);
+	failure->unknown = unknown;
+	failure->attempts = attempts;
+	failure->http_status = http_status;
+	failure->code = code ? pstrdup(code) : NULL;
+	failure->message = message ? pstrdup(message) : NULL;
+	group->failures = lappend(group->failures, failure);
+	MemoryContextSwitchTo(old_context);
+
+	if (unknown)
+		note_snapshot(group, bundle, index,
+					  bundle->operation == OPERATION_UPDATE ?
+					  ROW_HASH_UNKNOWN : ROW_HASH_MAYBE);
+}
+
+void
+acknowledgement_count_request(AcknowledgementGroup *group, int requests,
+							  int64 bytes, bool new_batch)
+{
+	group->figures.requests += requests;
+	group->figures.bytes_sent += bytes;
+	group->figures.batches += new_batch ? 1 : 0;
+	touch_group(group);
+}
+
+bool
+acknowledgement_due(const AcknowledgementGroup *group)
+{
+	return group->pending &&
+		(group->records >= GROUP_RECORDS || acknowledgement_wait_ms(group) == 0);
+}
+
+int64
+acknowledgement_wait_ms(const AcknowledgementGroup *group)
+{
+	if (!group->pending)
+		return -1;
+	return Max(0, group->began_ms + GROUP_MS - monotonic_ms());
+}
+
+static void
+empty_group(AcknowledgementGroup *group)
+{
+	group->failures = NIL;
+	group->bundles = NIL;
+	group->records = 0;
+	group->pending = false;
+	memset(&group->figures, 0, sizeof(group->figures));
+	MemoryContextReset(group->context);
+}
+
+void
+acknowledgement_record(AcknowledgementGroup *group)
+{
+	int64		now_ms = monotonic_ms();
+	ListCell   *cell;
+	Scope		scope;
+
+	if (!group->pending)
+		return;
+	group->figures.deliver_ms = now_ms - group->clock_ms;
+
+	FAULT_POINT("before-acknowledgement");
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	scope_enter(&scope);
+	if (!run_record_progress(group->claim, &group->figures))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("run \"run_" INT64_FORMAT "\" was taken over by another runner",
+						group->claim->run_id)));
+	segment_builder_flush(group->segment);
+	row_failure_insert(group->claim->run_id, group->claim->sync_id,
+					   group->failures);
+	foreach(cell, group->bundles)
+		outbox_store_outcomes((Bundle *) lfirst(cell));
+	scope_leave(&scope);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	FAULT_POINT("after-acknowledgement");
+
+	group->clock_ms = now_ms;
+	empty_group(group);
+}

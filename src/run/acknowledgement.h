@@ -1,0 +1,52 @@
+/*
+ * acknowledgement.h
+ *		What answers have settled, recorded in groups.
+ *
+ * A group is one short transaction: the figures and the lease, the segment of
+ * what is now known of the destination, the rows that failed, the outcomes in
+ * the outbox.  All of it commits or none does, so the snapshot never knows more
+ * than what was confirmed.
+ */
+#ifndef SIGNALSMITH_ACKNOWLEDGEMENT_H
+#define SIGNALSMITH_ACKNOWLEDGEMENT_H
+
+#include "postgres.h"
+
+#include "store/outbox.h"
+#include "store/row_failure.h"
+#include "store/run_record.h"
+
+typedef struct AcknowledgementGroup AcknowledgementGroup;
+
+/* Lives in CurrentMemoryContext. */
+extern AcknowledgementGroup *acknowledgement_group_create(const RunClaim *claim,
+														  int key_width,
+														  bool with_identities,
+														  bool supersedes);
+
+/*
+ * A record is settled: confirmed by the destination, or failed.  A bundle stays
+ * the caller's and must live until the group is recorded.
+ */
+extern void acknowledge_record(AcknowledgementGroup *group, Bundle *bundle, int index);
+extern void fail_record(AcknowledgementGroup *group, Bundle *bundle, int index,
+						bool unknown, int attempts, int http_status,
+						const char *code, const char *message);
+
+/* A request was made, whatever came of it. */
+extern void acknowledgement_count_request(AcknowledgementGroup *group,
+										  int requests, int64 bytes, bool new_batch);
+
+/* Is it time to record the group? */
+extern bool acknowledgement_due(const AcknowledgementGroup *group);
+
+/* Milliseconds until it will be; -1 when there is nothing to record. */
+extern int64 acknowledgement_wait_ms(const AcknowledgementGroup *group);
+
+/*
+ * Records the group in a transaction of its own.  Raises
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE when the lease is lost.
+ */
+extern void acknowledgement_record(AcknowledgementGroup *group);
+
+#endif							/* SIGNALSMITH_ACKNOWLEDGEMENT_H */
