@@ -106,13 +106,14 @@ CREATE TABLE signalsmith.run (
     rows_failed     bigint NOT NULL DEFAULT 0,
     rows_unchanged  bigint NOT NULL DEFAULT 0,
     changes_planned bigint NOT NULL DEFAULT 0,
+    deletes_held    bigint NOT NULL DEFAULT 0,
+    creates_supersede boolean NOT NULL DEFAULT true,
     batches_planned bigint NOT NULL DEFAULT 0,
     batches_sent    bigint NOT NULL DEFAULT 0,
     requests        bigint NOT NULL DEFAULT 0,
     bytes_sent      bigint NOT NULL DEFAULT 0,
     bytes_staged    bigint NOT NULL DEFAULT 0,
-    snapshot_rows   bigint,
-    query_ms        double precision,
+XX_ms        double precision,
     diff_ms         double precision,
     stage_ms        double precision,
     deliver_ms      double precision,
@@ -122,6 +123,8 @@ CREATE TABLE signalsmith.run (
 CREATE INDEX run_sync ON signalsmith.run (sync_id, id);
 CREATE UNIQUE INDEX run_one_queued ON signalsmith.run (sync_id) WHERE status = 'queued';
 CREATE UNIQUE INDEX run_one_running ON signalsmith.run (sync_id) WHERE status = 'running';
+COMMENT ON COLUMN signalsmith.run.deletes_held IS 'deletes of this run that wait in the outbox for approve_deletes';
+COMMENT ON COLUMN signalsmith.run.creates_supersede IS 'keys that it creates may have older entries in the snapshot';
 COMMENT ON COLUMN signalsmith.run.snapshot_rows IS 'records in the snapshot when the run was planned';
 COMMENT ON TABLE signalsmith.run IS 'runs: one execution of a sync each, with its figures';
 COMMENT ON COLUMN signalsmith.run.lease IS 'fencing token, raised by each claim';

@@ -23,6 +23,9 @@
 #define GROUP_RECORDS 16000
 #define GROUP_MS 200
 
+/* A run that waits renews its lease this often. */
+#define HEARTBEAT_MS (LEASE_SECONDS * 1000 / 3)
+
 struct AcknowledgementGroup
 {
 	const RunClaim *claim;
@@ -144,19 +147,22 @@ acknowledgement_count_request(AcknowledgementGroup *group, int requests,
 	touch_group(group);
 }
 
-bool
-acknowledgement_due(const AcknowledgementGroup *group)
-{
-	return group->pending &&
-		(group->records >= GROUP_RECORDS || acknowledgement_wait_ms(group) == 0);
-}
-
 int64
 acknowledgement_wait_ms(const AcknowledgementGroup *group)
 {
-	if (!group->pending)
-		return -1;
-	return Max(0, group->began_ms + GROUP_MS - monotonic_ms());
+	int64		due_ms = group->clock_ms + HEARTBEAT_MS;
+
+	if (group->records >= GROUP_RECORDS)
+		return 0;
+	if (group->pending)
+		due_ms = Min(due_ms, group->began_ms + GROUP_MS);
+	return Max(0, due_ms - monotonic_ms());
+}
+
+bool
+acknowledgement_pending(const AcknowledgementGroup *group)
+{
+	return group->pending;
 }
 
 static void
@@ -177,8 +183,6 @@ acknowledgement_record(AcknowledgementGroup *group)
 	ListCell   *cell;
 	Scope		scope;
 
-	if (!group->pending)
-		return;
 	group->figures.deliver_ms = now_ms - group->clock_ms;
 
 	FAULT_POINT("before-acknowledgement");

@@ -37,11 +37,14 @@ extern void fail_record(AcknowledgementGroup *group, Bundle *bundle, int index,
 extern void acknowledgement_count_request(AcknowledgementGroup *group,
 										  int requests, int64 bytes, bool new_batch);
 
-/* Is it time to record the group? */
-extern bool acknowledgement_due(const AcknowledgementGroup *group);
-
-/* Milliseconds until it will be; -1 when there is nothing to record. */
+/*
+ * Milliseconds until the group should be recorded; 0: now.  An empty group is
+ * recorded now and then, too, as a sign of life.
+ */
 extern int64 acknowledgement_wait_ms(const AcknowledgementGroup *group);
+
+/* Is there anything in it? */
+extern bool acknowledgement_pending(const AcknowledgementGroup *group);
 
 /*
  * Records the group in a transaction of its own.  Raises

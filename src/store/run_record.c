@@ -35,7 +35,8 @@ static const char *const claim_query =
 "                 WHERE a.backend_start = c.runner_started_at)"
 "     OR c.phase = 'deliver' AND c.lease_until < clock_timestamp()))"
 "  FOR UPDATE SKIP LOCKED)"
-" RETURNING r.sync_id, r.lease, r.phase = 'deliver', r.full_resync";
+" RETURNING r.sync_id, r.lease, r.phase = 'deliver', r.full_resync,"
+"  r.deletes_held, r.creates_supersede";
 
 bool
 run_claim(int64 run_id, RunClaim *claim)
@@ -55,6 +56,8 @@ run_claim(int64 run_id, RunClaim *claim)
 		claim->lease = scope_int64(0, 2);
 		claim->planned = scope_bool(0, 3);
 		claim->full_resync = scope_bool(0, 4);
+		claim->deletes_held = scope_int64(0, 5);
+		claim->creates_supersede = scope_bool(0, 6);
 	}
 	scope_leave(&scope);
 	return claimed;
@@ -74,8 +77,9 @@ static const char *const plan_query =
 "  lease_until = clock_timestamp() + make_interval(secs => $3),"
 "  rows_processed = $4, rows_unchanged = $5, rows_failed = $6,"
 "  changes_planned = $7, batches_planned = $8, bytes_staged = $9,"
-"  snapshot_rows = $10, peak_memory = $11,"
-"  query_ms = $12, diff_ms = $13, stage_ms = $14"
+"  snapshot_rows = $10, peak_memory = $11, deletes_held = $12,"
+"  creates_supersede = $13,"
+"  query_ms = $14, diff_ms = $15, stage_ms = $16"
 " WHERE id = $1 AND lease = $2";
 
 /*
@@ -93,13 +97,13 @@ static const char *const snapshot_key_query =
 " WHERE id = $1 AND snapshot_key IS DISTINCT FROM $2";
 
 void
-run_record_plan(const RunClaim *claim, const SyncDefinition *definition,
+run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 				const RunPlanFigures *figures, const char *snapshot_key)
 {
 	Scope		scope;
 
 	scope_enter(&scope);
-	if (scope_execute(plan_query, "lldllllllllddd",
+	if (scope_execute(plan_query, "lldlllllllllbddd",
 					  Int64GetDatum(claim->run_id), Int64GetDatum(claim->lease),
 					  Float8GetDatum(LEASE_SECONDS),
 					  Int64GetDatum(figures->rows_processed),
@@ -110,6 +114,8 @@ run_record_plan(const RunClaim *claim, const SyncDefinition *definition,
 					  Int64GetDatum(figures->bytes_staged),
 					  Int64GetDatum(figures->snapshot_rows),
 					  Int64GetDatum(figures->peak_memory),
+					  Int64GetDatum(figures->deletes_held),
+					  BoolGetDatum(figures->creates_supersede),
 					  Float8GetDatum(figures->query_ms),
 					  Float8GetDatum(figures->diff_ms),
 					  Float8GetDatum(figures->stage_ms)) == 0)
@@ -131,6 +137,10 @@ run_record_plan(const RunClaim *claim, const SyncDefinition *definition,
 					  CStringGetTextDatum(snapshot_key));
 	}
 	scope_leave(&scope);
+
+	claim->planned = true;
+	claim->deletes_held = figures->deletes_held;
+	claim->creates_supersede = figures->creates_supersede;
 }
 
 static const char *const frozen_query =

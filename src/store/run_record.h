@@ -23,6 +23,8 @@ typedef struct RunClaim
 	int64		lease;			/* fencing token */
 	bool		planned;		/* the plan is committed: only deliver */
 	bool		full_resync;
+	int64		deletes_held;	/* of a plan already committed */
+	bool		creates_supersede;	/* see plan/plan.h */
 } RunClaim;
 
 /*
@@ -41,7 +43,9 @@ typedef struct RunPlanFigures
 	int64		changes_planned;
 	int64		batches_planned;
 	int64		bytes_staged;
+	int64		deletes_held;	/* 0: all that is planned goes out */
 	int64		snapshot_rows;
+	bool		creates_supersede;
 	int64		peak_memory;
 	double		query_ms;
 	double		diff_ms;
@@ -49,11 +53,11 @@ typedef struct RunPlanFigures
 } RunPlanFigures;
 
 /*
- * Marks the plan as committed with the transaction, and freezes what the
- * deliveries are made with.  Errors with ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+ * Marks the plan as committed with the transaction, in the claim too, and
+ * freezes what the deliveries are made with.  Errors with ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
  * when the lease is lost.
  */
-extern void run_record_plan(const RunClaim *claim, const SyncDefinition *definition,
+extern void run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 							const RunPlanFigures *figures,
 							const char *snapshot_key);
 

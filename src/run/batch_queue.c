@@ -1,0 +1,372 @@
+/*
+ * batch_queue.c
+ *		The batches of a run that are still to be sent, in order.
+ *
+ * Memory is bounded by the number of bundles loaded, whatever the size of the
+ * plan: while MAX_LOADED of them have something open, no further one is read.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "run/batch_queue.h"
+#include "store/scope.h"
+
+#define MAX_LOADED 16
+
+struct BatchQueue
+{
+	int64		run_id;
+	MemoryContext context;
+	dlist_head	loaded;			/* of LoadedBundle, oldest first */
+	int			loaded_count;
+	LoadedBundle *behind_barrier;	/* read, but of the next operation */
+	Bundle		last_read;		/* where to go on in the outbox */
+	bool		any_read;
+	bool		all_read;
+	dlist_head	waiting;		/* of PendingBatch, to be sent again */
+	int			out;			/* batches at the caller */
+};
+
+BatchQueue *
+batch_queue_create(int64 run_id, bool without_deletes)
+{
+	BatchQueue *queue = palloc0(sizeof(BatchQueue));
+
+	queue->run_id = run_id;
+	queue->context = CurrentMemoryContext;
+	dlist_init(&queue->loaded);
+	dlist_init(&queue->waiting);
+	if (without_deletes)
+	{
+		/* Deletes come first: start after the last of them. */
+		queue->last_read.run_id = run_id;
+		queue->last_read.operation = OPERATION_DELETE;
+		queue->last_read.sequence = PG_INT32_MAX;
+		queue->any_read = true;
+	}
+	return queue;
+}
+
+/* --- reading bundles --- */
+
+static int
+count_open(const Bundle *bundle)
+{
+	int			open = 0;
+
+	for (int i = 0; i < bundle->record_count; i++)
+		open += bundle->outcomes[i] == OUTCOME_OPEN;
+	return open;
+}
+
+static LoadedBundle *
+read_bundle(BatchQueue *queue)
+{
+	MemoryContext context = AllocSetContextCreate(queue->context,
+												  "signalsmith bundle",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_context;
+	LoadedBundle *loaded = NULL;
+	Bundle	   *bundle;
+	Scope		scope;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	scope_enter(&scope);
+	old_context = MemoryContextSwitchTo(context);
+	bundle = outbox_next_bundle(queue->run_id,
+								queue->any_read ? &queue->last_read : NULL);
+	if (bundle)
+	{
+		outbox_begin_bundle(bundle);
+		loaded = palloc0(sizeof(LoadedBundle));
+		loaded->bundle = bundle;
+		loaded->context = context;
+		loaded->open_records = count_open(bundle);
+	}
+	MemoryContextSwitchTo(old_context);
+	scope_leave(&scope);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(queue->context);
+
+	if (loaded == NULL)
+		MemoryContextDelete(context);
+	return loaded;
+}
+
+static bool
+anything_open(BatchQueue *queue)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &queue->loaded)
+	{
+		if (dlist_container(LoadedBundle, node, iter.cur)->open_records > 0)
+			return true;
+	}
+	return false;
+}
+
+static Operation
+current_operation(BatchQueue *queue)
+{
+	return dlist_tail_element(LoadedBundle, node, &queue->loaded)->bundle->operation;
+}
+
+/* Reads one more bundle, if there is one and its turn has come. */
+static bool
+load_bundle(BatchQueue *queue)
+{
+	LoadedBundle *loaded = queue->behind_barrier;
+
+	if (queue->loaded_count >= MAX_LOADED)
+		return false;
+	if (loaded == NULL)
+	{
+		if (queue->all_read)
+			return false;
+		loaded = read_bundle(queue);
+		if (loaded == NULL)
+		{
+			queue->all_read = true;
+			return false;
+		}
+		queue->last_read = *loaded->bundle;
+		queue->any_read = true;
+	}
+
+	if (anything_open(queue) &&
+		loaded->bundle->operation != current_operation(queue))
+	{
+		queue->behind_barrier = loaded;
+		return false;
+	}
+	queue->behind_barrier = NULL;
+	dlist_push_tail(&queue->loaded, &loaded->node);
+	queue->loaded_count++;
+	return true;
+}
+
+/* --- cutting batches --- */
+
+static PendingBatch *
+make_batch(BatchQueue *queue, LoadedBundle *loaded, int first, int count)
+{
+	MemoryContext context = AllocSetContextCreate(queue->context,
+												  "signalsmith batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	PendingBatch *batch = MemoryContextAllocZero(context, sizeof(PendingBatch));
+
+	batch->loaded = loaded;
+	batch->first = first;
+	batch->count = count;
+	batch->context = context;
+	return batch;
+}
+
+static int
+count_open_in_range(const Bundle *bundle, int first, int count)
+{
+	int			open = 0;
+
+	for (int i = first; i < first + count; i++)
+		open += bundle->outcomes[i] == OUTCOME_OPEN;
+	return open;
+}
+
+/*
+ * Queues what is open in a range that an earlier runner may have split: the
+ * parts it would have come to, so that each is sent with the key it had.
+ */
+static void
+queue_open_parts(BatchQueue *queue, LoadedBundle *loaded, int first, int count)
+{
+	int			open = count_open_in_range(loaded->bundle, first, count);
+
+	if (open == 0)
+		return;
+	if (open == count)
+	{
+		PendingBatch *batch = make_batch(queue, loaded, first, count);
+
+		dlist_push_tail(&queue->waiting, &batch->node);
+		return;
+	}
+	queue_open_parts(queue, loaded, first, count / 2);
+	queue_open_parts(queue, loaded, first + count / 2, count - count / 2);
+}
+
+/* Cuts the next batch of a bundle; NULL when it is used up. */
+static PendingBatch *
+cut_batch(BatchQueue *queue, LoadedBundle *loaded)
+{
+	Bundle	   *bundle = loaded->bundle;
+
+	while (loaded->next_batch < bundle->batch_count)
+	{
+		int			first = loaded->next_record;
+		int			count = (int) bundle->batch_ends[loaded->next_batch] - first;
+		int			open = count_open_in_range(bundle, first, count);
+
+		loaded->next_record += count;
+		loaded->next_batch++;
+		if (open == count)
+			return make_batch(queue, loaded, first, count);
+		queue_open_parts(queue, loaded, first, count);
+	}
+	return NULL;
+}
+
+static PendingBatch *
+next_waiting(BatchQueue *queue, int64 now_ms)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &queue->waiting)
+	{
+		PendingBatch *batch = dlist_container(PendingBatch, node, iter.cur);
+
+		if (batch->not_before_ms <= now_ms)
+		{
+			dlist_delete(&batch->node);
+			return batch;
+		}
+	}
+	return NULL;
+}
+
+static PendingBatch *
+next_fresh(BatchQueue *queue)
+{
+	do
+	{
+		dlist_iter	iter;
+
+		dlist_foreach(iter, &queue->loaded)
+		{
+			PendingBatch *batch = cut_batch(queue, dlist_container(LoadedBundle, node, iter.cur));
+
+			if (batch)
+				return batch;
+		}
+	} while (load_bundle(queue));
+	return NULL;
+}
+
+PendingBatch *
+batch_queue_next(BatchQueue *queue, int64 now_ms)
+{
+	PendingBatch *batch = next_waiting(queue, now_ms);
+
+	if (batch == NULL)
+		batch = next_fresh(queue);
+	if (batch == NULL)
+		batch = next_waiting(queue, now_ms);	/* cutting may have queued some */
+	if (batch)
+		queue->out++;
+	return batch;
+}
+
+/* --- what became of them --- */
+
+bool
+batch_queue_is_done(BatchQueue *queue)
+{
+	return queue->all_read && queue->behind_barrier == NULL &&
+		queue->out == 0 && dlist_is_empty(&queue->waiting) &&
+		!anything_open(queue);
+}
+
+int64
+batch_queue_wait_ms(BatchQueue *queue, int64 now_ms)
+{
+	int64		wait_ms = -1;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &queue->waiting)
+	{
+		PendingBatch *batch = dlist_container(PendingBatch, node, iter.cur);
+		int64		batch_ms = Max(0, batch->not_before_ms - now_ms);
+
+		wait_ms = wait_ms < 0 ? batch_ms : Min(wait_ms, batch_ms);
+	}
+	return wait_ms;
+}
+
+void
+batch_queue_put_back(BatchQueue *queue, PendingBatch *batch, int64 not_before_ms)
+{
+	PendingBatch *again = make_batch(queue, batch->loaded, batch->first, batch->count);
+
+	again->attempts = batch->attempts;
+	again->ambiguous = batch->ambiguous;
+	again->not_before_ms = not_before_ms;
+	dlist_push_tail(&queue->waiting, &again->node);
+	queue->out--;
+	MemoryContextDelete(batch->context);
+}
+
+void
+batch_queue_split(BatchQueue *queue, PendingBatch *batch)
+{
+	int			half = batch->count / 2;
+	PendingBatch *left = make_batch(queue, batch->loaded, batch->first, half);
+	PendingBatch *right = make_batch(queue, batch->loaded, batch->first + half,
+									 batch->count - half);
+
+	dlist_push_tail(&queue->waiting, &left->node);
+	dlist_push_tail(&queue->waiting, &right->node);
+	queue->out--;
+	MemoryContextDelete(batch->context);
+}
+
+void
+batch_queue_done(BatchQueue *queue, PendingBatch *batch, int64 retry_not_before_ms)
+{
+	const Bundle *bundle = batch->loaded->bundle;
+	int			end = batch->first + batch->count;
+	int			index = batch->first;
+
+	while (index < end)
+	{
+		int			first = index;
+
+		while (index < end && bundle->outcomes[index] == OUTCOME_OPEN)
+			index++;
+		if (index > first)
+		{
+			PendingBatch *part = make_batch(queue, batch->loaded, first, index - first);
+
+			part->attempts = batch->attempts;
+			part->ambiguous = batch->ambiguous;
+			part->not_before_ms = retry_not_before_ms;
+			dlist_push_tail(&queue->waiting, &part->node);
+		}
+		else
+			index++;
+	}
+	queue->out--;
+	MemoryContextDelete(batch->context);
+}
+
+void
+batch_queue_forget_settled(BatchQueue *queue)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &queue->loaded)
+	{
+		LoadedBundle *loaded = dlist_container(LoadedBundle, node, iter.cur);
+
+		if (loaded->open_records > 0)
+			continue;
+		dlist_delete(&loaded->node);
+		queue->loaded_count--;
+		MemoryContextDelete(loaded->context);
+	}
+}

@@ -1,0 +1,575 @@
+/*
+ * delivery.c
+ *		The second phase of a run: sending what is in the outbox.
+ *
+ * One loop keeps up to max_in_flight requests under way and waits for whatever
+ * comes first: an answer, the time of a batch that has to be sent again, the
+ * time to record a group of acknowledgements, a signal.  What each answer means
+ * for each record is the connector's word (connector.h); what follows from it
+ * is decided here:
+ *
+ *	ok, gone_ok				acknowledged
+ *	rejected, exists, conflict
+ *							failed; the others of the batch are not touched
+ *	reject_batch, too_large	two halves, until the bad record is alone
+ *	retry, unknown			the same bytes and key again, later, up to
+ *							max_attempts; then failed, outcome unknown
+ *	throttled, not sent		again, later: the destination's state, so it counts
+ *							against no row
+ *	auth, fatal				nothing further is sent
+ *
+ * Cancelling lets the requests in flight finish for a moment; what has not
+ * answered by then is of unknown outcome.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/backoff.h"
+#include "base/fault.h"
+#include "base/settings.h"
+#include "connector/connector.h"
+#include "http/redact.h"
+#include "http/transport.h"
+#include "plan/plan.h"
+#include "run/acknowledgement.h"
+#include "run/batch_queue.h"
+#include "run/delivery.h"
+
+/* How long a cancelled run waits for the requests in flight. */
+#define CANCEL_GRACE_MS 1000
+
+/* So many batches given up in a row: the destination is not well. */
+#define GIVEN_UP_IN_A_ROW 10
+
+typedef struct Delivery
+{
+	const RunClaim *claim;
+	const SyncDefinition *definition;
+	RunFacts	facts;
+	Connector  *connector;
+	Transport  *transport;
+	BatchQueue *queue;
+	AcknowledgementGroup *group;
+	MemoryContext context;
+	MemoryContext answer_context;	/* emptied after each answer */
+	int			max_in_flight;
+	dlist_head	in_flight;		/* of PendingBatch */
+
+	int64		paused_until_ms;	/* the destination asked for it */
+	int			not_sent_in_a_row;
+	int			given_up_in_a_row;
+
+	bool		stopping;		/* send nothing further */
+	DeliveryEnd end;
+	char	   *error;
+	int64		cancelled_at_ms;
+} Delivery;
+
+/* --- stopping --- */
+
+static void
+stop_delivery(Delivery *delivery, DeliveryEnd end, const char *error)
+{
+	if (delivery->stopping)
+		return;
+	delivery->stopping = true;
+	delivery->end = end;
+	delivery->error = MemoryContextStrdup(delivery->context, error);
+}
+
+static void
+check_cancel(Delivery *delivery)
+{
+	if (!QueryCancelPending || delivery->cancelled_at_ms != 0)
+		return;
+	delivery->cancelled_at_ms = monotonic_ms();
+	stop_delivery(delivery, DELIVERY_CANCELLED, "cancelled by request");
+}
+
+static bool
+grace_is_over(const Delivery *delivery)
+{
+	return delivery->cancelled_at_ms != 0 &&
+		monotonic_ms() >= delivery->cancelled_at_ms + CANCEL_GRACE_MS;
+}
+
+/* --- sending --- */
+
+static Batch *
+make_batch(const PendingBatch *pending)
+{
+	const Bundle *bundle = pending->loaded->bundle;
+	Batch	   *batch = palloc(sizeof(Batch));
+
+	batch->operation = bundle->operation;
+	batch->id = outbox_batch_id(bundle, pending->first, pending->count);
+	batch->attempt = bundle->attempts + pending->attempts;
+	batch->record_count = pending->count;
+	batch->records = palloc(pending->count * sizeof(BatchRecord));
+	for (int i = 0; i < pending->count; i++)
+	{
+		batch->records[i].record = bundle->records[pending->first + i];
+		batch->records[i].idempotency_key = outbox_record_id(bundle, pending->first + i);
+	}
+	return batch;
+}
+
+static void
+fail_batch_record(Delivery *delivery, PendingBatch *pending, int index,
+				  bool unknown, int status, const char *code, const char *message)
+{
+	fail_record(delivery->group, pending->loaded->bundle, pending->first + index,
+				unknown, pending->attempts, status, code, message);
+	loaded_bundle_settled(pending->loaded, 1);
+}
+
+static void
+send_batch(Delivery *delivery, PendingBatch *pending)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(pending->context);
+	HttpRequest request;
+	char	   *error;
+
+	pending->batch = make_batch(pending);
+	if (connector_render(delivery->connector, &delivery->facts, pending->batch,
+						 &request, &error))
+	{
+		request.timeout_ms = delivery->definition->timeout_ms;
+		pending->attempts++;
+		dlist_push_tail(&delivery->in_flight, &pending->node);
+		FAULT_POINT("before-send");
+		transport_submit(delivery->transport, &request, pending);
+	}
+	else if (pending->count > 1)
+		batch_queue_split(delivery->queue, pending);
+	else
+	{
+		fail_batch_record(delivery, pending, 0, false, 0, "not_representable", error);
+		batch_queue_done(delivery->queue, pending, 0);
+	}
+	MemoryContextSwitchTo(old_context);
+}
+
+static void
+send_batches(Delivery *delivery)
+{
+	int64		now_ms = monotonic_ms();
+
+	while (!delivery->stopping && now_ms >= delivery->paused_until_ms &&
+		   transport_in_flight(delivery->transport) < delivery->max_in_flight)
+	{
+		PendingBatch *pending = batch_queue_next(delivery->queue, now_ms);
+
+		if (pending == NULL)
+			break;
+		send_batch(delivery, pending);
+	}
+}
+
+/* --- answers --- */
+
+static void
+pause_destination(Delivery *delivery, int64 delay_ms)
+{
+	delivery->paused_until_ms = Max(delivery->paused_until_ms,
+									monotonic_ms() + delay_ms);
+}
+
+/* No byte of the request went out: no row has anything to do with it. */
+static void
+handle_not_sent(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
+{
+	int64		delay_ms;
+
+	delivery->not_sent_in_a_row++;
+	if (answer->result == HTTP_REFUSED)
+		stop_delivery(delivery, DELIVERY_REFUSED, answer->error);
+	else if (delivery->not_sent_in_a_row >= delivery->definition->max_attempts)
+		stop_delivery(delivery, DELIVERY_UNREACHABLE,
+					  psprintf("could not reach the destination: %s", answer->error));
+
+	delay_ms = backoff_delay_ms(delivery->not_sent_in_a_row);
+	pending->attempts--;
+	pause_destination(delivery, delay_ms);
+	batch_queue_put_back(delivery->queue, pending, monotonic_ms() + delay_ms);
+}
+
+/* What is the matter with a record that is to be sent again, or is given up. */
+static const char *
+describe_no_answer(const HttpAnswer *answer, const RecordOutcome *outcome)
+{
+	if (outcome->message)
+		return redact_text(outcome->message, NULL, 0);
+	if (answer->error)
+		return answer->error;
+	return psprintf("HTTP status %d", answer->status);
+}
+
+/*
+ * Acts on the outcome of each record; those to be sent again stay open.
+ * Returns how many.
+ */
+static int
+settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
+			   const RecordOutcome *outcomes, bool give_up)
+{
+	Bundle	   *bundle = pending->loaded->bundle;
+	int			open = 0;
+
+	for (int i = 0; i < pending->count; i++)
+	{
+		const RecordOutcome *outcome = &outcomes[i];
+
+		switch (outcome->class)
+		{
+			case CLASS_OK:
+			case CLASS_GONE_OK:
+				acknowledge_record(delivery->group, bundle, pending->first + i);
+				loaded_bundle_settled(pending->loaded, 1);
+				delivery->given_up_in_a_row = 0;
+				break;
+			case CLASS_REJECTED:
+			case CLASS_REJECT_BATCH:
+			case CLASS_TOO_LARGE:
+			case CLASS_EXISTS:
+			case CLASS_CONFLICT:
+				fail_batch_record(delivery, pending, i, false, answer->status,
+								  outcome->code,
+								  describe_no_answer(answer, outcome));
+				break;
+			case CLASS_RETRY:
+			case CLASS_UNKNOWN:
+				if (give_up)
+					fail_batch_record(delivery, pending, i, true, answer->status,
+									  outcome->code,
+									  describe_no_answer(answer, outcome));
+				else
+				{
+					pending->ambiguous = true;
+					open++;
+				}
+				break;
+			case CLASS_THROTTLED:
+			case CLASS_AUTH:
+			case CLASS_FATAL:
+				open++;
+				break;
+		}
+	}
+	return open;
+}
+
+static bool
+all_of_class(const RecordOutcome *outcomes, int count, OutcomeClass class,
+			 OutcomeClass or_class)
+{
+	for (int i = 0; i < count; i++)
+		if (outcomes[i].class != class && outcomes[i].class != or_class)
+			return false;
+	return true;
+}
+
+static const RecordOutcome *
+find_class(const RecordOutcome *outcomes, int count, OutcomeClass class)
+{
+	for (int i = 0; i < count; i++)
+		if (outcomes[i].class == class)
+			return &outcomes[i];
+	return NULL;
+}
+
+/* An answer that says something of the destination, beyond the batch. */
+static void
+heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
+				 const RecordOutcome *outcomes, int64 delay_ms)
+{
+	const RecordOutcome *outcome;
+
+	if ((outcome = find_class(outcomes, pending->count, CLASS_AUTH)) != NULL)
+		stop_delivery(delivery, DELIVERY_REFUSED,
+					  psprintf("the destination refuses the credentials: %s",
+							   describe_no_answer(answer, outcome)));
+	if ((outcome = find_class(outcomes, pending->count, CLASS_FATAL)) != NULL)
+		stop_delivery(delivery, DELIVERY_REFUSED,
+					  psprintf("the destination refuses this sync: %s",
+							   describe_no_answer(answer, outcome)));
+	if (find_class(outcomes, pending->count, CLASS_THROTTLED) != NULL)
+	{
+		pause_destination(delivery, delay_ms);
+		pending->attempts--;
+	}
+}
+
+static void
+count_given_up(Delivery *delivery, const HttpAnswer *answer)
+{
+	if (++delivery->given_up_in_a_row >= GIVEN_UP_IN_A_ROW)
+		stop_delivery(delivery, DELIVERY_UNREACHABLE,
+					  psprintf("%d batches in a row failed after %d attempts each: %s",
+							   delivery->given_up_in_a_row,
+							   delivery->definition->max_attempts,
+							   answer->error ? answer->error :
+							   psprintf("HTTP status %d", answer->status)));
+}
+
+static void
+handle_answer(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
+{
+	RecordOutcome *outcomes = palloc0(pending->count * sizeof(RecordOutcome));
+	bool		give_up = pending->attempts >= delivery->definition->max_attempts;
+	int64		retry_after_ms;
+	int64		delay_ms;
+	int			open;
+
+	delivery->not_sent_in_a_row = 0;
+	connector_attribute(delivery->connector, pending->batch, answer, outcomes,
+						&retry_after_ms);
+	delay_ms = Max(backoff_delay_ms(pending->attempts),
+				   Min(retry_after_ms, RETRY_AFTER_CAP_MS));
+	heed_destination(delivery, pending, answer, outcomes, delay_ms);
+
+	if (pending->count > 1 &&
+		all_of_class(outcomes, pending->count, CLASS_REJECT_BATCH, CLASS_TOO_LARGE))
+	{
+		batch_queue_split(delivery->queue, pending);
+		return;
+	}
+
+	open = settle_records(delivery, pending, answer, outcomes, give_up);
+	if (open < pending->count)
+	{
+		if (give_up && find_class(outcomes, pending->count, CLASS_OK) == NULL)
+			count_given_up(delivery, answer);
+		batch_queue_done(delivery->queue, pending, monotonic_ms() + delay_ms);
+	}
+	else
+		batch_queue_put_back(delivery->queue, pending, monotonic_ms() + delay_ms);
+}
+
+static void
+take_answers(Delivery *delivery)
+{
+	HttpAnswer *answer;
+
+	while ((answer = transport_next_answer(delivery->transport)) != NULL)
+	{
+		PendingBatch *pending = answer->tag;
+		MemoryContext old_context = MemoryContextSwitchTo(delivery->answer_context);
+
+		FAULT_POINT("after-answer");
+		dlist_delete(&pending->node);
+		acknowledgement_count_request(delivery->group, answer->resent ? 2 : 1,
+									  answer->bytes_sent,
+									  pending->attempts == 1);
+		if (answer->result == HTTP_NOT_SENT || answer->result == HTTP_REFUSED)
+			handle_not_sent(delivery, pending, answer);
+		else
+			handle_answer(delivery, pending, answer);
+		MemoryContextSwitchTo(old_context);
+		MemoryContextReset(delivery->answer_context);
+	}
+}
+
+/* --- ending --- */
+
+static void
+record_group(Delivery *delivery)
+{
+	acknowledgement_record(delivery->group);
+	batch_queue_forget_settled(delivery->queue);
+}
+
+static void
+give_up_batch(Delivery *delivery, PendingBatch *pending)
+{
+	const Bundle *bundle = pending->loaded->bundle;
+
+	for (int i = 0; i < pending->count; i++)
+	{
+		if (bundle->outcomes[pending->first + i] == OUTCOME_OPEN)
+			fail_batch_record(delivery, pending, i, true, 0, "no_answer",
+							  "the run ended before an answer came");
+	}
+}
+
+/*
+ * Of what a stopped run leaves behind, some may have arrived: what is in
+ * flight, what was to be repeated, what an earlier runner of this run had begun
+ * to send.  That is unknown, and marked so; the rest is simply planned again.
+ */
+static void
+give_up_unanswered(Delivery *delivery)
+{
+	dlist_iter	iter;
+
+	if (!delivery->stopping)
+		return;
+	dlist_foreach(iter, &delivery->in_flight)
+		give_up_batch(delivery, dlist_container(PendingBatch, node, iter.cur));
+
+	for (;;)
+	{
+		PendingBatch *pending = batch_queue_next(delivery->queue, PG_INT64_MAX);
+
+		if (pending == NULL && acknowledgement_pending(delivery->group))
+		{
+			/* Makes room for the next bundles. */
+			record_group(delivery);
+			continue;
+		}
+		if (pending == NULL)
+			break;
+		if (pending->ambiguous || pending->loaded->bundle->attempts > 1)
+			give_up_batch(delivery, pending);
+		else if (pending->attempts == 0)
+			break;
+	}
+}
+
+/* --- the loop --- */
+
+static long
+wait_limit(Delivery *delivery)
+{
+	int64		now_ms = monotonic_ms();
+	int64		limit_ms = acknowledgement_wait_ms(delivery->group);
+	int64		wait_ms;
+
+	wait_ms = batch_queue_wait_ms(delivery->queue, now_ms);
+	if (wait_ms >= 0 && !delivery->stopping &&
+		transport_in_flight(delivery->transport) < delivery->max_in_flight)
+		limit_ms = Min(limit_ms, Max(wait_ms, delivery->paused_until_ms - now_ms));
+	if (delivery->cancelled_at_ms != 0)
+		limit_ms = Min(limit_ms, CANCEL_GRACE_MS / 10);
+	return (long) limit_ms;
+}
+
+static bool
+is_over(Delivery *delivery)
+{
+	if (transport_in_flight(delivery->transport) > 0)
+		return grace_is_over(delivery);
+	return delivery->stopping || batch_queue_is_done(delivery->queue);
+}
+
+static void
+deliver(Delivery *delivery)
+{
+	for (;;)
+	{
+		check_cancel(delivery);
+		send_batches(delivery);
+
+		/* Idle: what is settled need not wait for company. */
+		if (acknowledgement_wait_ms(delivery->group) == 0 ||
+			(acknowledgement_pending(delivery->group) &&
+			 transport_in_flight(delivery->transport) == 0))
+			record_group(delivery);
+		if (is_over(delivery))
+			break;
+
+		/* Only settled bundles stood in the way, and they are gone now. */
+		if (transport_in_flight(delivery->transport) == 0 &&
+			batch_queue_wait_ms(delivery->queue, monotonic_ms()) < 0)
+			continue;
+		transport_wait(delivery->transport, wait_limit(delivery));
+		take_answers(delivery);
+	}
+	give_up_unanswered(delivery);
+	if (acknowledgement_pending(delivery->group))
+		record_group(delivery);
+}
+
+/*
+ * The definition that the plan was made with: a destination that was changed
+ * since then must not change the bytes of a batch that may have been sent.
+ */
+static SyncDefinition *
+read_definition(const RunClaim *claim, int *key_width, bool *with_identities)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SyncDefinition *definition;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	definition = definition_read(claim->sync_id);
+	run_read_frozen_definition(claim->run_id, definition);
+	*key_width = plan_key_width(definition);
+	*with_identities = plan_stores_identities(definition);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return definition;
+}
+
+static int
+choose_max_in_flight(const Delivery *delivery)
+{
+	ConnectorLimits limits = connector_limits(delivery->connector, OPERATION_CREATE);
+	int			able = limits.max_in_flight > 0 ? limits.max_in_flight : setting_max_in_flight;
+
+	if (delivery->definition->max_in_flight > 0)
+		return Min(able, delivery->definition->max_in_flight);
+	return able;
+}
+
+static Delivery *
+prepare_delivery(const RunClaim *claim)
+{
+	Delivery   *delivery = palloc0(sizeof(Delivery));
+	SyncDefinition *definition;
+	int			key_width;
+	bool		with_identities;
+
+	definition = read_definition(claim, &key_width, &with_identities);
+	delivery->claim = claim;
+	delivery->definition = definition;
+	delivery->context = CurrentMemoryContext;
+	delivery->answer_context = AllocSetContextCreate(CurrentMemoryContext,
+													 "signalsmith answer",
+													 ALLOCSET_DEFAULT_SIZES);
+	delivery->facts.sync_id = psprintf("sync_" INT64_FORMAT, claim->sync_id);
+	delivery->facts.sync_name = definition->sync_name;
+	delivery->facts.sync_mode = definition->mode_name;
+	delivery->facts.run_id = psprintf("run_" INT64_FORMAT, claim->run_id);
+	delivery->connector = connector_compile(definition->connector,
+											definition->manifest,
+											definition->config,
+											definition->object);
+	delivery->max_in_flight = choose_max_in_flight(delivery);
+	delivery->transport = transport_create(CurrentMemoryContext);
+	delivery->queue = batch_queue_create(claim->run_id, claim->deletes_held > 0);
+	delivery->group = acknowledgement_group_create(claim, key_width,
+												   with_identities,
+												   claim->creates_supersede);
+	dlist_init(&delivery->in_flight);
+	delivery->end = DELIVERY_COMPLETE;
+	return delivery;
+}
+
+DeliveryEnd
+run_deliver(const RunClaim *claim, char **error)
+{
+	Delivery   *delivery = prepare_delivery(claim);
+
+	pgstat_report_activity(STATE_RUNNING, "signalsmith: sending");
+
+	/*
+	 * A cancelled run has answers to record: the signal ends the loop, not the
+	 * process.
+	 */
+	HOLD_CANCEL_INTERRUPTS();
+	deliver(delivery);
+	RESUME_CANCEL_INTERRUPTS();
+	transport_destroy(delivery->transport);
+
+	*error = delivery->error;
+	return delivery->end;
+}

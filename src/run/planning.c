@@ -1,0 +1,198 @@
+/*
+ * planning.c
+ *		The first phase of a run: what has to be sent, committed to the outbox.
+ *
+ * The model, the comparison with the snapshot and the staging are one
+ * transaction with one snapshot of the database.  Secrets are not touched here:
+ * while the owner's SQL runs, there are none in this process.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/proc.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+
+#include "base/fault.h"
+#include "base/settings.h"
+#include "connector/connector.h"
+#include "plan/plan.h"
+#include "run/planning.h"
+#include "store/outbox.h"
+#include "store/row_failure.h"
+
+/* Fewer deletes than this are never held. */
+#define GUARD_MINIMUM_ROWS 10
+
+/* Takes the changes that the plan finds and stages them. */
+typedef struct StagingSink
+{
+	PlanSink	sink;
+	OutboxWriter *outbox;
+	RowFailureWriter *failures;
+} StagingSink;
+
+static void
+stage_change(PlanSink *sink, const PlannedChange *change)
+{
+	StagingSink *staging = (StagingSink *) sink;
+
+	outbox_writer_add(staging->outbox, change->operation, change->key,
+					  change->hash, &change->record);
+}
+
+static void
+stage_rejection(PlanSink *sink, Operation operation, Slice key,
+				const char *code, const char *message)
+{
+	StagingSink *staging = (StagingSink *) sink;
+	RowFailure	failure = {0};
+
+	failure.operation = operation;
+	failure.key = key;
+	failure.code = code;
+	failure.message = message;
+	row_failure_writer_add(staging->failures, &failure);
+}
+
+static void
+stage_withdrawal(PlanSink *sink, const RecordKey *keys, int key_count,
+				 int64 withdrawn[OPERATION_COUNT])
+{
+	outbox_writer_withdraw(((StagingSink *) sink)->outbox, keys, key_count,
+						   withdrawn);
+}
+
+/* Batches as large as the sync wants and the connector can. */
+static void
+batch_limits(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COUNT])
+{
+	Connector  *connector = connector_compile(definition->connector,
+											  definition->manifest,
+											  definition->config,
+											  definition->object);
+
+	connector_check_mode(connector, definition->mode);
+	for (int i = 0; i < OPERATION_COUNT; i++)
+	{
+		ConnectorLimits able = connector_limits(connector, (Operation) i);
+
+		limits[i].max_records = able.batch_size > 0 ? able.batch_size : setting_batch_size;
+		if (definition->batch_size > 0)
+			limits[i].max_records = Min(limits[i].max_records, definition->batch_size);
+		limits[i].max_bytes = able.max_bytes;
+	}
+}
+
+/*
+ * A background worker has no statement timer of its own: the role's
+ * statement_timeout would not stop its model.
+ */
+static void
+run_model(const SyncDefinition *definition, bool full_resync, PlanSink *sink,
+		  PlanFigures *figures)
+{
+	PlanOptions options = {0};
+
+	options.full_resync = full_resync;
+	pgstat_report_activity(STATE_RUNNING, definition->query);
+	if (StatementTimeout > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+	plan_changes(definition, &options, sink, figures);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	pgstat_report_activity(STATE_RUNNING, "signalsmith: staging the plan");
+}
+
+/*
+ * Deletes beyond the sync's threshold wait for somebody to approve them: most
+ * often the model is wrong, not the world.
+ */
+static bool
+must_hold_deletes(const SyncDefinition *definition, const PlanFigures *figures)
+{
+	int64		deletes = figures->changes[OPERATION_DELETE];
+
+	if (deletes <= GUARD_MINIMUM_ROWS)
+		return false;
+	if (figures->rows_processed == 0)
+		return true;
+	return deletes > figures->snapshot_rows * definition->max_delete_percent / 100.0;
+}
+
+static void
+check_snapshot_key(const SyncDefinition *definition, const char *snapshot_key)
+{
+	if (definition->snapshot_key == NULL ||
+		strcmp(definition->snapshot_key, snapshot_key) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the snapshot of sync \"%s\" was taken with another key or object",
+					definition->sync_name),
+			 errdetail("It was taken with %s; now it would be %s.",
+					   definition->snapshot_key, snapshot_key),
+			 errhint("Run SELECT signalsmith.reset_sync('%s') to forget it; the next run then sends every row.",
+					 definition->sync_name)));
+}
+
+static void
+plan_and_stage(RunClaim *claim)
+{
+	SyncDefinition *definition = definition_read(claim->sync_id);
+	OutboxLimits limits[OPERATION_COUNT];
+	StagingSink staging;
+	PlanFigures plan = {0};
+	RunPlanFigures figures = {0};
+	char	   *snapshot_key;
+
+	batch_limits(definition, limits);
+	snapshot_key = plan_snapshot_key(definition);
+	check_snapshot_key(definition, snapshot_key);
+
+	staging.sink.change = stage_change;
+	staging.sink.reject = stage_rejection;
+	staging.sink.withdraw = stage_withdrawal;
+	staging.outbox = outbox_writer_create(claim->run_id,
+										  plan_key_width(definition), limits);
+	staging.failures = row_failure_writer_create(claim->run_id, claim->sync_id);
+
+	run_model(definition, claim->full_resync, &staging.sink, &plan);
+	FAULT_POINT("staging");
+
+	row_failure_writer_finish(staging.failures);
+	figures.batches_planned = outbox_writer_finish(staging.outbox,
+												   &figures.bytes_staged);
+	figures.rows_processed = plan.rows_processed;
+	figures.rows_unchanged = plan.rows_unchanged;
+	figures.rows_failed = plan.rows_rejected;
+	for (int i = 0; i < OPERATION_COUNT; i++)
+		figures.changes_planned += plan.changes[i];
+	if (must_hold_deletes(definition, &plan))
+		figures.deletes_held = plan.changes[OPERATION_DELETE];
+	figures.snapshot_rows = plan.snapshot_rows;
+	figures.creates_supersede = plan.creates_supersede;
+	figures.peak_memory = plan.peak_memory;
+	figures.query_ms = plan.query_ms;
+	figures.diff_ms = plan.diff_ms;
+	figures.stage_ms = plan.stage_ms;
+	run_record_plan(claim, definition, &figures, snapshot_key);
+}
+
+void
+run_plan(RunClaim *claim)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	XactIsoLevel = XACT_REPEATABLE_READ;
+	XactReadOnly = true;
+	PushActiveSnapshot(GetTransactionSnapshot());
+
+	plan_and_stage(claim);
+
+	PopActiveSnapshot();
+	FAULT_POINT("before-plan-commit");
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+}
