@@ -12,7 +12,8 @@ CONNECTORS = $(wildcard $(srcdir)/sql/connectors/*.json)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA = $(filter-out $(DATA_built), $(wildcard sql/$(EXTENSION)--*.sql))
 
-PG_CPPFLAGS = -I$(srcdir)/src -DPGDLLEXPORT='__attribute__((visibility("default")))'
+PG_CPPFLAGS = -I$(srcdir)/src -DSIGNALSMITH_VERSION='"$(EXTVERSION)"' \
+	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CFLAGS = -std=c99 -fvisibility=hidden
 SHLIB_LINK = -lcurl
 

@@ -1,0 +1,280 @@
+/*
+ * shared_state.c
+ *		What our processes tell each other through shared memory.
+ *
+ * One small fixed structure under one lock, held for a few instructions only.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "base/settings.h"
+#include "workers/shared_state.h"
+
+#define MAILBOX_SIZE 128
+#define TRANCHE_NAME "signalsmith"
+
+typedef struct RunnerSlot
+{
+	bool		taken;
+	Oid			database;
+	int64		run_id;
+	pg_atomic_uint64 rows_read;
+	pg_atomic_uint64 changes_planned;
+} RunnerSlot;
+
+typedef struct SharedState
+{
+	TimestampTz initialized_at;
+	int			launcher_procno;	/* index in ProcGlobal; -1: not running */
+	int			mail_count;
+	bool		mail_overflow;
+	LauncherMail mails[MAILBOX_SIZE];
+	RunnerSlot	slots[MAX_WORKERS_LIMIT];
+} SharedState;
+
+static SharedState *shared = NULL;
+static LWLock *shared_lock = NULL;
+static int	my_slot = -1;
+
+static shmem_request_hook_type previous_request_hook = NULL;
+static shmem_startup_hook_type previous_startup_hook = NULL;
+
+/* --- setting up --- */
+
+static void
+request_memory(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)));
+	RequestNamedLWLockTranche(TRANCHE_NAME, 1);
+}
+
+static void
+initialize_memory(void)
+{
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct(TRANCHE_NAME, sizeof(SharedState), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(SharedState));
+		shared->initialized_at = GetCurrentTimestamp();
+		shared->launcher_procno = -1;
+		for (int i = 0; i < MAX_WORKERS_LIMIT; i++)
+		{
+			pg_atomic_init_u64(&shared->slots[i].rows_read, 0);
+			pg_atomic_init_u64(&shared->slots[i].changes_planned, 0);
+		}
+	}
+	shared_lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+shared_state_request(void)
+{
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = request_memory;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = initialize_memory;
+}
+
+bool
+shared_state_exists(void)
+{
+	return shared != NULL;
+}
+
+TimestampTz
+shared_state_initialized_at(void)
+{
+	return shared->initialized_at;
+}
+
+/* --- the launcher --- */
+
+static void
+launcher_resign(int code, Datum arg)
+{
+	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
+	shared->launcher_procno = -1;
+	LWLockRelease(shared_lock);
+}
+
+void
+launcher_enlist(void)
+{
+	before_shmem_exit(launcher_resign, (Datum) 0);
+	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
+	shared->launcher_procno = MyProc->pgprocno;
+	LWLockRelease(shared_lock);
+}
+
+bool
+launcher_is_running(void)
+{
+	bool		running;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(shared_lock, LW_SHARED);
+	running = shared->launcher_procno >= 0;
+	LWLockRelease(shared_lock);
+	return running;
+}
+
+/* A database needs no second request to look at it. */
+static bool
+mail_is_known(const LauncherMail *mail)
+{
+	if (mail->kind != MAIL_LOOK)
+		return false;
+	for (int i = 0; i < shared->mail_count; i++)
+		if (shared->mails[i].kind == MAIL_LOOK &&
+			shared->mails[i].database == mail->database)
+			return true;
+	return false;
+}
+
+void
+launcher_send(const LauncherMail *mail)
+{
+	if (shared == NULL)
+		return;
+	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
+	if (!mail_is_known(mail))
+	{
+		if (shared->mail_count < MAILBOX_SIZE)
+			shared->mails[shared->mail_count++] = *mail;
+		else
+			shared->mail_overflow = true;
+	}
+	if (shared->launcher_procno >= 0)
+		SetLatch(&ProcGlobal->allProcs[shared->launcher_procno].procLatch);
+	LWLockRelease(shared_lock);
+}
+
+int
+launcher_receive(LauncherMail *mails, int size, bool *overflow)
+{
+	int			count;
+
+	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
+	count = Min(size, shared->mail_count);
+	memcpy(mails, shared->mails, count * sizeof(LauncherMail));
+	*overflow = shared->mail_overflow || count < shared->mail_count;
+	shared->mail_count = 0;
+	shared->mail_overflow = false;
+	LWLockRelease(shared_lock);
+	return count;
+}
+
+/* --- runner slots --- */
+
+static int
+find_free_slot(void)
+{
+	int			taken = 0;
+	int			unused = -1;
+
+	for (int i = 0; i < MAX_WORKERS_LIMIT; i++)
+	{
+		if (shared->slots[i].taken)
+			taken++;
+		else if (unused < 0)
+			unused = i;
+	}
+	return taken < setting_max_workers ? unused : -1;
+}
+
+int
+runner_slot_take(Oid database, int64 run_id)
+{
+	int			slot;
+
+	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
+	slot = find_free_slot();
+	if (slot >= 0)
+	{
+		shared->slots[slot].taken = true;
+		shared->slots[slot].database = database;
+		shared->slots[slot].run_id = run_id;
+		pg_atomic_write_u64(&shared->slots[slot].rows_read, 0);
+		pg_atomic_write_u64(&shared->slots[slot].changes_planned, 0);
+	}
+	LWLockRelease(shared_lock);
+	return slot;
+}
+
+void
+runner_slot_free(int slot)
+{
+	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
+	shared->slots[slot].taken = false;
+	LWLockRelease(shared_lock);
+}
+
+bool
+runner_slot_is_taken(Oid database, int64 run_id)
+{
+	bool		taken = false;
+
+	LWLockAcquire(shared_lock, LW_SHARED);
+	for (int i = 0; i < MAX_WORKERS_LIMIT && !taken; i++)
+		taken = shared->slots[i].taken &&
+			shared->slots[i].database == database &&
+			shared->slots[i].run_id == run_id;
+	LWLockRelease(shared_lock);
+	return taken;
+}
+
+void
+runner_slot_use(int slot)
+{
+	my_slot = slot;
+}
+
+void
+runner_show_progress(int64 rows_read, int64 changes_planned)
+{
+	if (my_slot < 0)
+		return;
+	pg_atomic_write_u64(&shared->slots[my_slot].rows_read, rows_read);
+	pg_atomic_write_u64(&shared->slots[my_slot].changes_planned, changes_planned);
+}
+
+int
+runner_progress_read(Oid database, RunnerProgress *progress, int size)
+{
+	int			count = 0;
+
+	if (shared == NULL)
+		return 0;
+	LWLockAcquire(shared_lock, LW_SHARED);
+	for (int i = 0; i < MAX_WORKERS_LIMIT && count < size; i++)
+	{
+		RunnerSlot *slot = &shared->slots[i];
+
+		if (!slot->taken || slot->database != database)
+			continue;
+		progress[count].run_id = slot->run_id;
+		progress[count].rows_read = pg_atomic_read_u64(&slot->rows_read);
+		progress[count].changes_planned = pg_atomic_read_u64(&slot->changes_planned);
+		count++;
+	}
+	LWLockRelease(shared_lock);
+	return count;
+}
