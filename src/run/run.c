@@ -39,6 +39,8 @@
 #include "store/scope.h"
 #include "store/snapshot.h"
 
+#define CANCELLED "cancelled by request"
+
 static void
 begin_transaction(void)
 {
@@ -83,22 +85,35 @@ finish_run(const RunClaim *claim, const char *status, const char *error, bool pe
 	commit_transaction();
 }
 
+/*
+ * Was it a person who stopped the plan?  cancel_run has left a note; whoever
+ * used pg_cancel_backend is known by the server's own words, since a
+ * statement_timeout has the same code.
+ */
+static bool
+plan_was_cancelled(const RunClaim *claim, const ErrorData *error)
+{
+	bool		requested;
+
+	begin_transaction();
+	requested = run_cancel_requested(claim->run_id);
+	commit_transaction();
+	return requested ||
+		(error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		 strcmp(error->message, _("canceling statement due to user request")) == 0);
+}
+
 /* Ends a run whose model could not be run, by the error that stopped it. */
 static void
-finish_unplanned(const RunClaim *claim, ErrorData *error)
+finish_unplanned(const RunClaim *claim, const ErrorData *error)
 {
-	bool		cancelled;
 	char	   *message = error->message;
 
 	if (error->hint)
 		message = psprintf("%s (%s)", error->message, error->hint);
 
-	begin_transaction();
-	cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
-		run_cancel_requested(claim->run_id);
-	commit_transaction();
-	if (cancelled)
-		finish_run(claim, "cancelled", "cancelled by request", false);
+	if (plan_was_cancelled(claim, error))
+		finish_run(claim, "cancelled", CANCELLED, false);
 	else
 		finish_run(claim, "failed", message, false);
 }
@@ -183,6 +198,11 @@ run_execute(int64 run_id)
 		return;
 	FAULT_POINT("after-claim");
 	MemoryContextSwitchTo(context);
+	if (!claim.planned && claim.cancel_requested)
+	{
+		finish_run(&claim, "cancelled", CANCELLED, false);
+		return;
+	}
 	if (!claim.planned && !plan_run(&claim))
 		return;
 
@@ -192,6 +212,7 @@ run_execute(int64 run_id)
 	 */
 	ResetAllOptions();
 	MemoryContextSwitchTo(context);
+	QueryCancelPending = claim.cancel_requested;
 	deliver_run(&claim);
 	merge_snapshot(&claim);
 }

@@ -22,6 +22,7 @@ typedef struct RunClaim
 	int64		sync_id;
 	int64		lease;			/* fencing token */
 	bool		planned;		/* the plan is committed: only deliver */
+	bool		cancel_requested;	/* before anybody could be signalled */
 	bool		full_resync;
 	int64		deletes_held;	/* of a plan already committed */
 	bool		creates_supersede;	/* see plan/plan.h */
