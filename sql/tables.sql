@@ -43,6 +43,18 @@ CREATE TABLE signalsmith.destination (
 );
 COMMENT ON TABLE signalsmith.destination IS 'destinations: an API, described by a connector, and its settings';
 
+CREATE TABLE signalsmith.secret (
+    destination_id  bigint NOT NULL REFERENCES signalsmith.destination ON DELETE CASCADE,
+    name            text NOT NULL,
+    key_id          text NOT NULL,
+    sealed          bytea NOT NULL,
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (destination_id, name)
+);
+COMMENT ON TABLE signalsmith.secret IS 'secrets of destinations, encrypted with a key outside the database';
+COMMENT ON COLUMN signalsmith.secret.key_id IS 'which key of signalsmith.key_file opens it';
+COMMENT ON COLUMN signalsmith.secret.sealed IS 'nonce, ciphertext and tag of AES-256-GCM';
+
 CREATE TABLE signalsmith.sync (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name            text NOT NULL UNIQUE,
@@ -201,6 +213,7 @@ COMMENT ON TABLE signalsmith.row_failure IS 'rows that failed: refused by the de
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.connector', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.model', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.secret', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.sync', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.run', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.outbox', '');
