@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -20,6 +21,14 @@
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
+
+/*
+ * Our symbols are hidden by default.  PG_FUNCTION_INFO_V1 exports the function
+ * that it declares only from 16.
+ */
+#define SQL_FUNCTION(name) \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
 
 /*
  * 17 gives extensions wait events with names; before, all of them show as

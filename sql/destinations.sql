@@ -1,0 +1,174 @@
+-- Destinations.
+
+CREATE FUNCTION signalsmith._check_destination(connector text, manifest jsonb, config jsonb) RETURNS void
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_check_destination';
+COMMENT ON FUNCTION signalsmith._check_destination(text, jsonb, jsonb) IS
+    'refuses a config that the connector''s manifest does not accept';
+
+CREATE FUNCTION signalsmith._manifest_of(connector_name text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_manifest jsonb;
+BEGIN
+    SELECT manifest INTO found_manifest FROM signalsmith.connector WHERE name = connector_name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '%', CASE WHEN connector_name IS NULL THEN 'a destination needs a connector'
+                                  ELSE format('connector "%s" does not exist', connector_name) END
+            USING ERRCODE = 'undefined_object',
+            HINT = signalsmith._hint_for_choice(connector_name,
+                ARRAY(SELECT name FROM signalsmith.connector ORDER BY name));
+    END IF;
+    RETURN found_manifest;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._manifest_of(text) IS 'manifest of a connector; an error when there is none';
+
+-- Creates the destination (id NULL) or changes it; keys of "changes" are the
+-- names of create_destination's arguments.
+CREATE FUNCTION signalsmith._write_destination(caller regrole, changed_destination bigint, changes jsonb) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    written signalsmith.destination;
+    what CONSTANT text := 'the definition of a destination';
+BEGIN
+    PERFORM signalsmith._check_keys(what, changes, ARRAY['name', 'connector', 'config', 'description']);
+    written.owner := caller;
+    IF changed_destination IS NOT NULL THEN
+        SELECT * INTO written FROM signalsmith.destination WHERE id = changed_destination FOR UPDATE;
+    END IF;
+
+    IF changes ? 'name' THEN
+        written.name := signalsmith._text_of(what, changes, 'name');
+        PERFORM signalsmith._check_name('destination', written.name);
+        IF signalsmith._id_of('destination', written.name) <> coalesce(changed_destination, 0) THEN
+            PERFORM signalsmith._raise_name_taken('destination', written.name);
+        END IF;
+    END IF;
+    IF changes ? 'description' THEN
+        written.description := signalsmith._text_of(what, changes, 'description');
+    END IF;
+    IF changes ? 'connector' THEN
+        written.connector := signalsmith._text_of(what, changes, 'connector');
+    END IF;
+    IF changes ? 'config' THEN
+        written.config := coalesce(nullif(changes->'config', 'null'), '{}');
+        IF jsonb_typeof(written.config) <> 'object' THEN
+            RAISE EXCEPTION 'config of destination "%" must be a JSON object', written.name
+                USING ERRCODE = 'invalid_parameter_value',
+                DETAIL = format('It is of JSON type %s.', jsonb_typeof(written.config));
+        END IF;
+    END IF;
+    PERFORM signalsmith._check_destination(written.connector,
+        signalsmith._manifest_of(written.connector), written.config);
+
+    BEGIN
+        IF changed_destination IS NOT NULL THEN
+            UPDATE signalsmith.destination SET name = written.name,
+                description = written.description, connector = written.connector,
+                config = written.config, updated_at = now()
+            WHERE id = changed_destination;
+            RETURN changed_destination;
+        END IF;
+        INSERT INTO signalsmith.destination (name, description, connector, config, owner)
+        VALUES (written.name, written.description, written.connector,
+            written.config, written.owner)
+        RETURNING id INTO written.id;
+        RETURN written.id;
+    EXCEPTION
+        WHEN unique_violation THEN
+            PERFORM signalsmith._raise_name_taken('destination', written.name);
+    END;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._write_destination(regrole, bigint, jsonb) IS
+    'checks and stores a destination: a new one (NULL) or a changed one';
+
+CREATE FUNCTION signalsmith._create_destination(caller regrole, name text, connector text,
+        config jsonb, description text) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN 'dst_' || signalsmith._write_destination(caller, NULL, jsonb_build_object(
+        'name', name, 'connector', connector, 'config', config, 'description', description));
+END
+$$;
+COMMENT ON FUNCTION signalsmith._create_destination(regrole, text, text, jsonb, text) IS
+    'private part of create_destination';
+
+CREATE FUNCTION signalsmith.create_destination(name text, connector text, config jsonb DEFAULT '{}',
+        description text DEFAULT NULL) RETURNS text
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.create_destination(text, text, jsonb, text) IS
+    'saves where and how to send, after checking it, and returns the destination''s id';
+
+CREATE FUNCTION signalsmith._update_destination(caller regrole, ref text, changes jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed bigint := signalsmith._find(caller, 'destination', ref, true);
+    old_connector text := (SELECT connector FROM signalsmith.destination WHERE id = changed);
+BEGIN
+    PERFORM signalsmith._write_destination(caller, changed, changes);
+    IF changes->>'connector' <> old_connector THEN
+        PERFORM signalsmith._refuse_with_snapshot(id, 'connector') FROM signalsmith.sync
+        WHERE destination_id = changed ORDER BY id;
+    END IF;
+    IF changes ?| ARRAY['connector', 'config'] THEN
+        PERFORM signalsmith._check_dependent_sync(caller, id, format('destination "%s"', ref))
+        FROM signalsmith.sync
+        WHERE destination_id = changed AND status <> 'archived' ORDER BY id;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._update_destination(regrole, text, jsonb) IS
+    'private part of update_destination';
+
+CREATE FUNCTION signalsmith.update_destination(ref text, changes jsonb) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.update_destination(text, jsonb) IS
+    'changes a destination: keys are the arguments of create_destination, an absent one stays as it is; config is replaced as a whole';
+
+CREATE FUNCTION signalsmith._delete_destination(caller regrole, ref text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    deleted bigint := signalsmith._find(caller, 'destination', ref, true);
+BEGIN
+    PERFORM FROM signalsmith.destination WHERE id = deleted FOR UPDATE;
+    PERFORM signalsmith._refuse_if_used(caller, 'destination', ref,
+        ARRAY(SELECT id FROM signalsmith.sync WHERE destination_id = deleted));
+    DELETE FROM signalsmith.destination WHERE id = deleted;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._delete_destination(regrole, text) IS 'private part of delete_destination';
+
+CREATE FUNCTION signalsmith.delete_destination(ref text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.delete_destination(text) IS 'deletes a destination that no sync uses';
+
+CREATE FUNCTION signalsmith._set_secret(caller regrole, destination text, name text, value text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM signalsmith._find(caller, 'destination', destination, true);
+    PERFORM signalsmith._not_supported('set_secret');
+END
+$$;
+COMMENT ON FUNCTION signalsmith._set_secret(regrole, text, text, text) IS 'private part of set_secret';
+
+CREATE FUNCTION signalsmith.set_secret(destination text, name text, value text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.set_secret(text, text, text) IS
+    'stores a secret of a destination, which nothing shows again (not supported yet)';
+
+CREATE FUNCTION signalsmith._test_destination(caller regrole, destination text)
+    RETURNS TABLE (step text, ok boolean, detail text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM signalsmith._find(caller, 'destination', destination, true);
+    PERFORM signalsmith._not_supported('test_destination');
+END
+$$;
+COMMENT ON FUNCTION signalsmith._test_destination(regrole, text) IS 'private part of test_destination';
+
+CREATE FUNCTION signalsmith.test_destination(destination text)
+    RETURNS TABLE (step text, ok boolean, detail text)
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.test_destination(text) IS
+    'tries a destination step by step: resolve, connect, TLS, authenticate (not supported yet)';

@@ -1,0 +1,58 @@
+-- Who may do what.  PUBLIC may do nothing; what begins with an underscore is
+-- nobody's; the roles get what is listed here.
+
+REVOKE ALL ON ALL TABLES IN SCHEMA signalsmith FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA signalsmith FROM PUBLIC;
+REVOKE ALL ON SCHEMA signalsmith FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA signalsmith TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
+
+GRANT SELECT ON
+    signalsmith.syncs,
+    signalsmith.runs,
+    signalsmith.row_errors,
+    signalsmith.run_progress
+TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
+
+-- A view's functions are called by its reader; this one shows figures of runs
+-- by their number, and no data.
+GRANT EXECUTE ON FUNCTION signalsmith._progress() TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
+
+GRANT EXECUTE ON FUNCTION
+    signalsmith.get_model(text),
+    signalsmith.list_models(),
+    signalsmith.get_destination(text),
+    signalsmith.list_destinations(),
+    signalsmith.get_sync(text),
+    signalsmith.list_syncs(),
+    signalsmith.get_run(text),
+    signalsmith.list_runs(text),
+    signalsmith.wait_for_run(text, interval),
+    signalsmith.check_installation()
+TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
+
+GRANT EXECUTE ON FUNCTION
+    signalsmith.create_model(text, text, text[], text[], text, text),
+    signalsmith.update_model(text, jsonb),
+    signalsmith.delete_model(text),
+    signalsmith.create_destination(text, text, jsonb, text),
+    signalsmith.update_destination(text, jsonb),
+    signalsmith.delete_destination(text),
+    signalsmith.set_secret(text, text, text),
+    signalsmith.test_destination(text),
+    signalsmith.create_sync(jsonb),
+    signalsmith.create_sync(text, text, text, text, jsonb, jsonb, text, jsonb, text),
+    signalsmith.update_sync(text, jsonb),
+    signalsmith.delete_sync(text),
+    signalsmith.trigger_sync(text, boolean),
+    signalsmith.cancel_run(text),
+    signalsmith.pause_sync(text),
+    signalsmith.resume_sync(text),
+    signalsmith.archive_sync(text),
+    signalsmith.restore_sync(text),
+    signalsmith.reset_sync(text),
+    signalsmith.preview_sync(text, integer),
+    signalsmith.approve_deletes(text)
+TO signalsmith_user, signalsmith_admin;
+
+GRANT EXECUTE ON FUNCTION signalsmith.adopt_instance(text) TO signalsmith_admin;

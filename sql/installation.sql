@@ -1,0 +1,87 @@
+-- Is the installation sound, and whose is it?
+
+CREATE FUNCTION signalsmith._check_installation(caller regrole)
+    RETURNS TABLE (name text, ok boolean, detail text, hint text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    slots integer := current_setting('max_worker_processes')::integer;
+    wanted integer := current_setting('signalsmith.max_workers')::integer;
+    used integer;
+BEGIN
+    name := 'shared_preload_libraries';
+    detail := coalesce(nullif(current_setting(name), ''), 'empty');
+    ok := EXISTS (SELECT FROM regexp_split_to_table(current_setting(name), '\s*,\s*') AS e (library)
+                  WHERE btrim(library, '" ') ~ '(^|/)signalsmith(\.so)?$');
+    hint := CASE WHEN NOT ok THEN 'Add signalsmith to shared_preload_libraries and restart: schedules need it, and runs that go on after a restart.' END;
+    RETURN NEXT;
+
+    name := 'launcher';
+    ok := EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'signalsmith launcher');
+    detail := CASE WHEN ok THEN 'running' ELSE 'not running' END;
+    hint := CASE WHEN NOT ok THEN 'It starts with the server when the library is preloaded; the server''s log says why it stopped.' END;
+    RETURN NEXT;
+
+    name := 'signalsmith.enabled';
+    ok := current_setting(name)::boolean;
+    detail := current_setting(name);
+    hint := CASE WHEN NOT ok THEN 'Runs wait in the queue until it is on: ALTER SYSTEM SET signalsmith.enabled = on, then SELECT pg_reload_conf().' END;
+    RETURN NEXT;
+
+    name := 'worker slots';
+    used := (SELECT count(*) FROM pg_stat_activity WHERE backend_type NOT IN ('client backend',
+        'autovacuum launcher', 'autovacuum worker', 'background writer', 'checkpointer', 'walwriter',
+        'walsender', 'walreceiver', 'startup', 'archiver', 'parallel worker', 'slotsync worker',
+        'walsummarizer') AND backend_type NOT LIKE 'signalsmith%');
+    ok := slots - used >= wanted + 2;
+    detail := format('max_worker_processes is %s, others use %s, signalsmith may use %s', slots, used, wanted + 2);
+    hint := CASE WHEN NOT ok THEN 'Raise max_worker_processes (needs a restart) or lower signalsmith.max_workers.' END;
+    RETURN NEXT;
+
+    name := 'owner of syncs';
+    BEGIN
+        PERFORM signalsmith._check_owner(caller);
+        ok := true;
+        detail := format('role "%s" can own syncs', caller);
+        hint := NULL;
+    EXCEPTION
+        WHEN insufficient_privilege OR invalid_authorization_specification THEN
+            ok := false;
+            GET STACKED DIAGNOSTICS detail = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+    END;
+    RETURN NEXT;
+
+    name := 'pg_cron';
+    ok := EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron');
+    detail := CASE WHEN ok THEN (SELECT 'version ' || extversion FROM pg_extension WHERE extname = 'pg_cron')
+        ELSE 'not installed in this database' END;
+    hint := CASE WHEN NOT ok THEN 'Only cron schedules need it; intervals and manual runs work without.' END;
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_installation(regrole) IS 'private part of check_installation';
+
+CREATE FUNCTION signalsmith.check_installation()
+    RETURNS TABLE (name text, ok boolean, detail text, hint text)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.check_installation() IS
+    'what signalsmith needs of this server, whether it is there, and what to do if not';
+
+CREATE FUNCTION signalsmith._adopt_instance(caller regrole, mode text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    modes CONSTANT text[] := ARRAY['resync', 'continue', 'discard'];
+BEGIN
+    IF mode IS NULL OR mode <> ALL (modes) THEN
+        RAISE EXCEPTION 'unknown mode "%"', coalesce(mode, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = signalsmith._hint_for_choice(mode, modes);
+    END IF;
+    PERFORM signalsmith._not_supported('adopt_instance');
+END
+$$;
+COMMENT ON FUNCTION signalsmith._adopt_instance(regrole, text) IS 'private part of adopt_instance';
+
+CREATE FUNCTION signalsmith.adopt_instance(mode text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.adopt_instance(text) IS
+    'lets a restored or cloned database send again: resync, continue or discard (not supported yet)';

@@ -1,0 +1,230 @@
+-- Runs: queueing them, ending them.
+
+CREATE FUNCTION signalsmith._wake() RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_wake';
+COMMENT ON FUNCTION signalsmith._wake() IS 'wakes the launcher when the transaction commits';
+
+CREATE FUNCTION signalsmith._signal_runner(pid integer) RETURNS void
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_signal_runner';
+COMMENT ON FUNCTION signalsmith._signal_runner(integer) IS
+    'has a runner look at its run''s row when the transaction commits';
+
+-- Queueing -------------------------------------------------------------------
+
+CREATE FUNCTION signalsmith._refuse_trigger(sync signalsmith.sync) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF sync.status = 'error' THEN
+        RAISE EXCEPTION 'cannot trigger sync "%" because it is in error', sync.name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = sync.status_error,
+            HINT = format('Remove the cause, then run SELECT signalsmith.resume_sync(''sync_%s'').', sync.id);
+    ELSIF sync.status = 'archived' THEN
+        RAISE EXCEPTION 'cannot trigger sync "%" because it is archived', sync.name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = format('Run SELECT signalsmith.restore_sync(''sync_%s'') first.', sync.id);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._refuse_trigger(signalsmith.sync) IS
+    'refuses a trigger in error and archived, naming the way out';
+
+-- The lock on the sync keeps the scheduler off it until our transaction ends,
+-- which may be long: it skips what is locked, and does not wait for us.  It does
+-- not keep a runner from recording anything.
+CREATE FUNCTION signalsmith._trigger_sync(caller regrole, sync text, full_resync boolean) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    triggered_sync bigint := signalsmith._find(caller, 'sync', sync, true);
+    locked signalsmith.sync;
+    run_id bigint;
+BEGIN
+    SELECT * INTO locked FROM signalsmith.sync WHERE id = triggered_sync FOR KEY SHARE;
+    PERFORM signalsmith._refuse_trigger(locked);
+    INSERT INTO signalsmith.run AS r (sync_id, trigger, full_resync)
+    VALUES (triggered_sync, 'manual', coalesce(_trigger_sync.full_resync, false))
+    ON CONFLICT (sync_id) WHERE status = 'queued'
+        DO UPDATE SET full_resync = r.full_resync OR excluded.full_resync
+    RETURNING r.id INTO run_id;
+    PERFORM signalsmith._wake();
+    RETURN 'run_' || run_id;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._trigger_sync(regrole, text, boolean) IS 'private part of trigger_sync';
+
+CREATE FUNCTION signalsmith.trigger_sync(sync text, full_resync boolean DEFAULT false) RETURNS text
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.trigger_sync(text, boolean) IS
+    'queues a run, which starts when the transaction commits, and returns its id; the id of the run that is queued already, if there is one';
+
+-- One statement for all that is due.  The next time counts from now, so that
+-- missed times are one run, and a time further ahead than one interval, left
+-- by a clock that went back, is pulled in.
+CREATE FUNCTION signalsmith._enqueue_due() RETURNS timestamptz
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    moment timestamptz := clock_timestamp();
+    next_due timestamptz;
+BEGIN
+    WITH due AS (
+        SELECT id, next_run_at <= moment AS run_now,
+            moment + signalsmith._interval_of(schedule) AS next_time
+        FROM signalsmith.sync
+        WHERE next_run_at IS NOT NULL AND (next_run_at <= moment
+            OR next_run_at > moment + signalsmith._interval_of(schedule))
+        ORDER BY next_run_at
+        FOR UPDATE SKIP LOCKED
+    ), queued AS (
+        INSERT INTO signalsmith.run (sync_id, trigger)
+        SELECT id, 'schedule' FROM due WHERE run_now
+        ON CONFLICT (sync_id) WHERE status = 'queued' DO NOTHING
+    )
+    UPDATE signalsmith.sync s SET next_run_at = due.next_time FROM due WHERE s.id = due.id;
+
+    -- What somebody has locked is looked at again soon.
+    SELECT min(next_run_at) INTO next_due FROM signalsmith.sync WHERE next_run_at IS NOT NULL;
+    RETURN CASE WHEN next_due <= moment THEN moment + interval '5 seconds' ELSE next_due END;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._enqueue_due() IS
+    'queues a run of each sync whose time has come, and returns when the next one is due; for the scheduler';
+
+-- Ending ---------------------------------------------------------------------
+
+CREATE FUNCTION signalsmith._end_queued_run(ended_sync bigint, reason text) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    UPDATE signalsmith.run SET status = 'cancelled', finished_at = clock_timestamp(), error = reason
+    WHERE sync_id = ended_sync AND status = 'queued';
+END;
+COMMENT ON FUNCTION signalsmith._end_queued_run(bigint, text) IS 'cancels the run that waits, if one does';
+
+CREATE FUNCTION signalsmith._request_cancel(running_run bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    pid integer;
+BEGIN
+    UPDATE signalsmith.run SET cancel_requested = true
+    WHERE id = running_run AND status = 'running' RETURNING runner_pid INTO pid;
+    PERFORM signalsmith._signal_runner(pid);
+    PERFORM signalsmith._wake();
+END
+$$;
+COMMENT ON FUNCTION signalsmith._request_cancel(bigint) IS 'asks the runner of a run to stop';
+
+CREATE FUNCTION signalsmith._cancel_run(caller regrole, run text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    cancelled_run bigint := signalsmith._find(caller, 'run', run, true);
+    current_status text;
+BEGIN
+    SELECT status INTO current_status FROM signalsmith.run WHERE id = cancelled_run FOR UPDATE;
+    IF current_status = 'queued' THEN
+        UPDATE signalsmith.run SET status = 'cancelled', finished_at = clock_timestamp()
+        WHERE id = cancelled_run;
+    ELSIF current_status = 'running' THEN
+        PERFORM signalsmith._request_cancel(cancelled_run);
+    ELSE
+        RAISE EXCEPTION 'cannot cancel run "%" because it is over', run
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = format('Its status is "%s".', current_status);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._cancel_run(regrole, text) IS 'private part of cancel_run';
+
+CREATE FUNCTION signalsmith.cancel_run(run text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.cancel_run(text) IS
+    'cancels a run: a queued one at once, a running one as soon as the requests in flight are over';
+
+-- What the end of a run means for its sync.  Locked by the caller.
+CREATE FUNCTION signalsmith._move_sync_on(finished signalsmith.run, permanent boolean) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    failed boolean := finished.status = 'failed';
+    moved signalsmith.sync;
+    limit_of_failures integer;
+BEGIN
+    SELECT * INTO moved FROM signalsmith.sync WHERE id = finished.sync_id FOR NO KEY UPDATE;
+    moved.last_run_id := finished.id;
+    IF finished.planned_at IS NOT NULL AND finished.snapshot_rows IS NOT NULL THEN
+        moved.snapshot_rows := finished.snapshot_rows + finished.rows_created - finished.rows_deleted;
+    END IF;
+    IF finished.status IN ('completed', 'held') THEN
+        moved.last_synced_at := finished.finished_at;
+        moved.failed_in_a_row := 0;
+    ELSIF failed THEN
+        moved.failed_in_a_row := moved.failed_in_a_row + 1;
+    END IF;
+    IF moved.status = 'created' THEN
+        moved.status := 'active';
+    END IF;
+
+    limit_of_failures := coalesce((moved.options->>'error_after')::integer,
+                                  current_setting('signalsmith.error_after')::integer);
+    IF failed AND moved.status <> 'archived'
+        AND (permanent OR moved.failed_in_a_row >= limit_of_failures) THEN
+        moved.status := 'error';
+        moved.status_error := CASE WHEN permanent THEN finished.error
+            ELSE format('%s failed runs in a row, the last one with: %s',
+                        moved.failed_in_a_row, finished.error) END;
+        moved.next_run_at := NULL;
+        PERFORM signalsmith._end_queued_run(moved.id, 'the sync went into error');
+    END IF;
+
+    UPDATE signalsmith.sync SET status = moved.status, status_error = moved.status_error,
+        failed_in_a_row = moved.failed_in_a_row, next_run_at = moved.next_run_at,
+        last_run_id = moved.last_run_id, last_synced_at = moved.last_synced_at,
+        snapshot_rows = moved.snapshot_rows
+    WHERE id = moved.id;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._move_sync_on(signalsmith.run, boolean) IS
+    'brings a sync up to date with the end of a run';
+
+CREATE FUNCTION signalsmith._finish_run(run_id bigint, lease bigint, status text, error text, permanent boolean)
+    RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    finished signalsmith.run;
+BEGIN
+    UPDATE signalsmith.run r SET status = _finish_run.status, error = _finish_run.error,
+        finished_at = clock_timestamp(), phase = NULL, lease_until = NULL,
+        runner_pid = NULL, runner_started_at = NULL
+    WHERE r.id = run_id AND r.lease = _finish_run.lease AND r.status = 'running'
+    RETURNING r.* INTO finished;
+    IF finished.id IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM signalsmith._move_sync_on(finished, permanent);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._finish_run(bigint, bigint, text, text, boolean) IS
+    'ends a run and moves its sync on; false when the runner no longer holds the lease';
+
+CREATE FUNCTION signalsmith.wait_for_run(run text, timeout interval DEFAULT '5 minutes') RETURNS text
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_wait_for_run';
+COMMENT ON FUNCTION signalsmith.wait_for_run(text, interval) IS
+    'waits until a run is over and returns its final status; an error when the timeout passes';
+
+CREATE FUNCTION signalsmith.preview_sync(sync text, max_rows integer DEFAULT 100)
+    RETURNS TABLE (operation text, key jsonb, data jsonb)
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_preview_sync';
+COMMENT ON FUNCTION signalsmith.preview_sync(text, integer) IS
+    'what a run would send now; sends nothing, and sees the caller''s own uncommitted changes';
+
+CREATE FUNCTION signalsmith._approve_deletes(caller regrole, run text) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM signalsmith._find(caller, 'run', run, true);
+    PERFORM signalsmith._not_supported('approve_deletes');
+END
+$$;
+COMMENT ON FUNCTION signalsmith._approve_deletes(regrole, text) IS 'private part of approve_deletes';
+
+CREATE FUNCTION signalsmith.approve_deletes(run text) RETURNS text
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.approve_deletes(text) IS
+    'releases exactly the deletes that a run held back (not supported yet)';

@@ -1,0 +1,558 @@
+-- Syncs: what is stored is canonical, whatever spelling it came in.
+
+-- Modes, schedules, options -------------------------------------------------
+
+CREATE FUNCTION signalsmith._check_mode(mode text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    modes CONSTANT text[] := ARRAY['upsert', 'mirror', 'append', 'update', 'insert'];
+BEGIN
+    IF mode = ANY (modes) THEN
+        RETURN mode;
+    END IF;
+    RAISE EXCEPTION '%', coalesce(format('unknown mode "%s"', mode), 'mode must not be null')
+        USING ERRCODE = 'invalid_parameter_value',
+        HINT = signalsmith._hint_for_choice(mode, modes);
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_mode(text) IS 'the mode, if it is one';
+
+CREATE FUNCTION signalsmith._interval_of(schedule jsonb) RETURNS interval
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE WHEN schedule->>'type' = 'interval' THEN make_interval(
+        mins => coalesce((schedule->>'interval_minutes')::integer, 0),
+        secs => coalesce((schedule->>'interval_seconds')::integer, 0)) END;
+COMMENT ON FUNCTION signalsmith._interval_of(jsonb) IS
+    'time between runs of a stored schedule; NULL unless it is an interval';
+
+-- 366 days are enough for everybody, and far from what an interval cannot hold.
+CREATE FUNCTION signalsmith._check_interval(schedule jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    unit text;
+    amount numeric;
+    highest integer;
+BEGIN
+    PERFORM signalsmith._check_keys('an interval schedule', schedule,
+        ARRAY['type', 'interval_minutes', 'interval_seconds']);
+    unit := CASE WHEN schedule ? 'interval_seconds' THEN 'interval_seconds' ELSE 'interval_minutes' END;
+    highest := 366 * 24 * 60 * CASE unit WHEN 'interval_seconds' THEN 60 ELSE 1 END;
+    IF NOT schedule ? unit OR schedule ?& ARRAY['interval_minutes', 'interval_seconds'] THEN
+        RAISE EXCEPTION 'an interval schedule needs either "interval_minutes" or "interval_seconds"'
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'For example {"type":"interval","interval_minutes":60}.';
+    END IF;
+    IF jsonb_typeof(schedule->unit) = 'number' THEN
+        amount := (schedule->unit)::numeric;
+    END IF;
+    IF amount IS NULL OR amount <> trunc(amount) OR amount NOT BETWEEN 1 AND highest THEN
+        RAISE EXCEPTION '"%" must be a whole number from 1 to %', unit, highest
+            USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('It is %s.', schedule->unit);
+    END IF;
+    RETURN jsonb_build_object('type', 'interval', unit, amount::integer);
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_interval(jsonb) IS 'canonical form of an interval schedule';
+
+CREATE FUNCTION signalsmith._check_schedule(schedule jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    types CONSTANT text[] := ARRAY['manual', 'interval', 'cron'];
+    type text;
+BEGIN
+    -- A bare string is a cron expression.
+    IF jsonb_typeof(schedule) = 'string' THEN
+        schedule := jsonb_build_object('type', 'cron', 'expression', schedule);
+    END IF;
+    PERFORM signalsmith._check_keys('a schedule', schedule,
+        ARRAY['type', 'interval_minutes', 'interval_seconds', 'expression', 'timezone']);
+    type := signalsmith._text_of('a schedule', schedule, 'type');
+
+    IF type = 'manual' THEN
+        PERFORM signalsmith._check_keys('a manual schedule', schedule, ARRAY['type']);
+        RETURN schedule;
+    ELSIF type = 'interval' THEN
+        RETURN signalsmith._check_interval(schedule);
+    ELSIF type = 'cron' THEN
+        PERFORM signalsmith._check_keys('a cron schedule', schedule, ARRAY['type', 'expression', 'timezone']);
+        RAISE EXCEPTION 'a cron schedule is not supported yet'
+            USING ERRCODE = 'feature_not_supported',
+            HINT = 'Use an interval, for example {"type":"interval","interval_minutes":60}.';
+    END IF;
+    RAISE EXCEPTION '%', coalesce(format('unknown schedule type "%s"', type), 'a schedule needs a "type"')
+        USING ERRCODE = 'invalid_parameter_value',
+        HINT = signalsmith._hint_for_choice(type, types);
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_schedule(jsonb) IS 'canonical form of a schedule';
+
+-- Ranges are those of the settings that they override.
+CREATE FUNCTION signalsmith._check_number_option(option text, value jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    range record;
+    number numeric;
+BEGIN
+    SELECT * INTO range FROM (VALUES
+        ('batch_size', 1, 100000, true),
+        ('max_in_flight', 1, 100, true),
+        ('max_attempts', 1, 100, true),
+        ('timeout_seconds', 0.001, 86400, false),
+        ('max_delete_percent', 0, 100, false),
+        ('error_after', 1, 1000000, true)) AS r (name, lowest, highest, whole)
+    WHERE name = option LIMIT 1;
+    IF jsonb_typeof(value) = 'number' THEN
+        number := value::numeric;
+    END IF;
+    IF number IS NULL OR number NOT BETWEEN range.lowest AND range.highest
+        OR range.whole AND number <> trunc(number) THEN
+        RAISE EXCEPTION 'option "%" must be a % from % to %', option,
+                CASE WHEN range.whole THEN 'whole number' ELSE 'number' END,
+                trim_scale(range.lowest), range.highest
+            USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('It is %s.', left(value::text, 100));
+    END IF;
+    RETURN to_jsonb(trim_scale(number));
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_number_option(text, jsonb) IS
+    'canonical form of the value of an option that is a number';
+
+CREATE FUNCTION signalsmith._check_options(options jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    option record;
+    canonical jsonb := '{}';
+BEGIN
+    PERFORM signalsmith._check_keys('the options of a sync', options,
+        ARRAY['batch_size', 'max_in_flight', 'max_attempts', 'timeout_seconds',
+              'max_delete_percent', 'error_after', 'on_null']);
+    FOR option IN SELECT key, value FROM jsonb_each(options) AS e (key, value)
+                  WHERE value <> 'null' LOOP
+        IF option.key <> 'on_null' THEN
+            option.value := signalsmith._check_number_option(option.key, option.value);
+        ELSIF option.value NOT IN ('"null"', '"omit"') THEN
+            RAISE EXCEPTION 'option "on_null" must be "null" or "omit"'
+                USING ERRCODE = 'invalid_parameter_value',
+                DETAIL = format('It is %s.', left(option.value::text, 100)),
+                HINT = '"null" sends a null, "omit" leaves the field out.';
+        END IF;
+        canonical := canonical || jsonb_build_object(option.key, option.value);
+    END LOOP;
+    RETURN canonical;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_options(jsonb) IS 'canonical form of a sync''s options';
+
+-- Field mappings -------------------------------------------------------------
+
+-- One of {"source"|"constant"|"expression", "destination", "identifier"}.
+CREATE FUNCTION signalsmith._check_mapping(mapping jsonb, number bigint, columns jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    what text := format('field mapping %s', number);
+    source text;
+    destination text;
+    origin jsonb;
+BEGIN
+    PERFORM signalsmith._check_keys(what, mapping, ARRAY['source', 'constant', 'expression',
+        'destination', 'identifier', 'source_column', 'destination_field']);
+    mapping := signalsmith._unify_key(what, mapping, 'source', 'source_column');
+    mapping := signalsmith._unify_key(what, mapping, 'destination', 'destination_field');
+
+    IF (mapping ? 'source')::integer + (mapping ? 'constant')::integer
+        + (mapping ? 'expression')::integer <> 1 THEN
+        RAISE EXCEPTION '% needs exactly one of "source", "constant" and "expression"', what
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'For example {"source":"email","destination":"Email"}.';
+    END IF;
+    destination := signalsmith._text_of(what, mapping, 'destination');
+    IF destination IS NULL THEN
+        RAISE EXCEPTION '% needs a "destination"', what
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Name the field at the destination that gets the value.';
+    ELSIF destination ~ '^$|^\.|\.$|\.\.' OR length(destination) > 1000 THEN
+        RAISE EXCEPTION '"destination" of % is not the name of a field: "%"', what, left(destination, 100)
+            USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'Dots nest, as in "address.city"; a name stands on both sides of each.';
+    END IF;
+
+    IF mapping ? 'source' THEN
+        source := coalesce(signalsmith._text_of(what, mapping, 'source'), '');
+        IF source <> ALL (signalsmith._column_names(columns)) THEN
+            RAISE EXCEPTION '% names column "%", which the model does not have', what, source
+                USING ERRCODE = 'undefined_column',
+                HINT = signalsmith._hint_for_choice(source, signalsmith._column_names(columns));
+        END IF;
+        origin := jsonb_build_object('source', source);
+    ELSIF mapping ? 'expression' THEN
+        IF coalesce(signalsmith._text_of(what, mapping, 'expression'), '') ~ '^\s*$' THEN
+            RAISE EXCEPTION '"expression" of % is empty', what
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        origin := jsonb_build_object('expression', mapping->'expression');
+    ELSE
+        origin := jsonb_build_object('constant', mapping->'constant');
+    END IF;
+
+    IF jsonb_typeof(mapping->'identifier') NOT IN ('boolean', 'null') THEN
+        RAISE EXCEPTION '"identifier" of % must be true or false', what
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF mapping->'identifier' = 'true' AND mapping ? 'constant' THEN
+        RAISE EXCEPTION '% is a constant and cannot be the identifier', what
+            USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'An identifier tells the records apart; a constant is the same in all of them.';
+    END IF;
+    RETURN origin || jsonb_build_object('destination', destination)
+        || CASE WHEN mapping->'identifier' = 'true' THEN '{"identifier": true}' ELSE '{}' END::jsonb;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_mapping(jsonb, bigint, jsonb) IS 'canonical form of one field mapping';
+
+CREATE FUNCTION signalsmith._check_destination_fields(mappings jsonb) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fault record;
+BEGIN
+    SELECT a.field AS outer_field, b.field AS inner_field INTO fault
+    FROM (SELECT e->>'destination', p FROM jsonb_array_elements(mappings) WITH ORDINALITY AS m (e, p)) AS a (field, position)
+    JOIN (SELECT e->>'destination', p FROM jsonb_array_elements(mappings) WITH ORDINALITY AS m (e, p)) AS b (field, position)
+        ON a.position <> b.position AND (a.field = b.field OR starts_with(b.field, a.field || '.'))
+    ORDER BY b.position, a.position LIMIT 1;
+    IF FOUND AND fault.outer_field = fault.inner_field THEN
+        RAISE EXCEPTION 'two field mappings have destination "%"', fault.inner_field
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'A field takes one value; remove one of the mappings, or combine them in an "expression".';
+    ELSIF FOUND THEN
+        RAISE EXCEPTION 'field mappings have both "%" and "%" as destination', fault.outer_field, fault.inner_field
+            USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('"%s" cannot be a value and an object with fields in it.', fault.outer_field);
+    END IF;
+
+    IF (SELECT count(*) FROM jsonb_array_elements(mappings) AS m (e) WHERE e ? 'identifier') > 1 THEN
+        RAISE EXCEPTION 'more than one field mapping is the identifier'
+            USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'Records are matched at the destination by one field.',
+            HINT = 'Leave "identifier":true in one mapping only.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_destination_fields(jsonb) IS
+    'refuses mappings that fill one field twice, or name two identifiers';
+
+CREATE FUNCTION signalsmith._check_field_mappings(mappings jsonb, columns jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    canonical jsonb;
+BEGIN
+    IF mappings IS NULL OR mappings = 'null' THEN
+        RETURN NULL;
+    ELSIF jsonb_typeof(mappings) = 'object' THEN
+        mappings := (SELECT jsonb_agg(jsonb_build_object('source', key, 'destination', value))
+                     FROM jsonb_each(mappings) AS e (key, value));
+    END IF;
+    IF mappings IS NULL OR mappings = '[]' THEN
+        RAISE EXCEPTION 'the list of field mappings is empty'
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Leave it out, or give null, to send every column under its own name.';
+    ELSIF jsonb_typeof(mappings) <> 'array' THEN
+        RAISE EXCEPTION 'field mappings must be a list'
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'For example [{"source":"email","destination":"Email"}].';
+    END IF;
+
+    SELECT jsonb_agg(signalsmith._check_mapping(mapping, number, columns) ORDER BY number) INTO canonical
+    FROM jsonb_array_elements(mappings) WITH ORDINALITY AS e (mapping, number);
+    PERFORM signalsmith._check_destination_fields(canonical);
+    RETURN canonical;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_field_mappings(jsonb, jsonb) IS
+    'canonical list of field mappings; NULL: every column';
+
+-- Who may own a sync, and use what -------------------------------------------
+
+-- Runners connect as the owner.
+CREATE FUNCTION signalsmith._check_owner(owner regrole) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF signalsmith._is_superuser(owner)
+        AND NOT current_setting('signalsmith.allow_superuser_syncs')::boolean THEN
+        RAISE EXCEPTION 'a superuser may not own syncs here'
+            USING ERRCODE = 'insufficient_privilege',
+            DETAIL = 'The setting signalsmith.allow_superuser_syncs is off.',
+            HINT = 'Create it as another role, with SET ROLE.';
+    ELSIF NOT (SELECT rolcanlogin FROM pg_roles WHERE oid = owner)
+        AND current_setting('server_version_num')::integer < 170000 THEN
+        RAISE EXCEPTION 'role "%" cannot own syncs because it cannot log in', owner
+            USING ERRCODE = 'invalid_authorization_specification',
+            DETAIL = 'Runs connect to the database as the owner of the sync.',
+            HINT = format('Run ALTER ROLE %s LOGIN; it needs no password for this.', owner);
+    ELSIF NOT has_database_privilege(owner, current_database(), 'CONNECT') THEN
+        RAISE EXCEPTION 'role "%" cannot own syncs because it may not connect to this database', owner
+            USING ERRCODE = 'insufficient_privilege',
+            HINT = format('Run GRANT CONNECT ON DATABASE %I TO %s.', current_database(), owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_owner(regrole) IS 'refuses a role as which no run could connect';
+
+-- Both who writes the definition and as whom it runs need the right.
+CREATE FUNCTION signalsmith._usable(caller regrole, owner regrole, kind text, ref text) RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    used bigint := signalsmith._find(caller, kind, ref, true);
+BEGIN
+    IF NOT signalsmith._may_manage(owner, signalsmith._owner_of(kind, used)) THEN
+        RAISE EXCEPTION 'permission denied for % "%"', kind, ref
+            USING ERRCODE = 'insufficient_privilege',
+            DETAIL = format('The sync belongs to role "%s", which may not use it.', owner);
+    END IF;
+    RETURN used;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._usable(regrole, regrole, text, text) IS
+    'number of the model or destination that a sync of this owner is to use';
+
+-- Writing --------------------------------------------------------------------
+
+CREATE FUNCTION signalsmith._check_sync(sync_id bigint) RETURNS void
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_check_sync';
+COMMENT ON FUNCTION signalsmith._check_sync(bigint) IS
+    'refuses a stored sync that could not run: mappings, snapshot, connector, mode';
+
+-- The error of a sync that a change elsewhere would break says so.
+CREATE FUNCTION signalsmith._check_dependent_sync(caller regrole, sync_id bigint, changed text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    broken signalsmith.sync;
+    message text;
+    detail text;
+    hint text;
+BEGIN
+    PERFORM signalsmith._check_sync(sync_id);
+EXCEPTION
+    WHEN internal_error OR query_canceled THEN
+        RAISE;
+    WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+            hint = PG_EXCEPTION_HINT;
+        SELECT * INTO broken FROM signalsmith.sync WHERE id = sync_id;
+        RAISE EXCEPTION 'cannot change % because % could no longer run', changed,
+                CASE WHEN signalsmith._may_see(caller, broken.owner) THEN format('sync "%s"', broken.name)
+                     ELSE 'a sync of another role' END
+            USING ERRCODE = SQLSTATE,
+            DETAIL = upper(left(message, 1)) || substr(message, 2) || '.' || coalesce(' ' || nullif(detail, ''), ''),
+            HINT = coalesce(nullif(hint, ''), 'Change the sync first with signalsmith.update_sync().');
+END
+$$;
+COMMENT ON FUNCTION signalsmith._check_dependent_sync(regrole, bigint, text) IS
+    'refuses a change of a model or destination that a sync would not survive';
+
+CREATE FUNCTION signalsmith._refuse_with_snapshot(changed_sync bigint, what text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kept signalsmith.sync;
+BEGIN
+    SELECT * INTO kept FROM signalsmith.sync WHERE id = changed_sync;
+    IF kept.snapshot_key IS NOT NULL THEN
+        RAISE EXCEPTION 'cannot change the % of sync "%" while it has a snapshot', what, kept.name
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'The snapshot says what the old one holds; the new one would be taken to hold the same.',
+            HINT = format('Run SELECT signalsmith.reset_sync(''sync_%s'') first; the next run then sends everything.', kept.id);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._refuse_with_snapshot(bigint, text) IS
+    'refuses a change that the snapshot of a sync would contradict';
+
+-- The keys of create_sync's jsonb form, with synonyms replaced.
+CREATE FUNCTION signalsmith._sync_keys(definition jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    what CONSTANT text := 'the definition of a sync';
+BEGIN
+    PERFORM signalsmith._check_keys(what, definition, ARRAY['name', 'model', 'destination', 'mode',
+        'field_mappings', 'schedule', 'object', 'options', 'description',
+        'model_id', 'destination_id', 'sync_mode', 'field_mapping', 'config']);
+    definition := signalsmith._unify_key(what, definition, 'model', 'model_id');
+    definition := signalsmith._unify_key(what, definition, 'destination', 'destination_id');
+    definition := signalsmith._unify_key(what, definition, 'mode', 'sync_mode');
+    definition := signalsmith._unify_key(what, definition, 'field_mappings', 'field_mapping');
+    RETURN signalsmith._unify_key(what, definition, 'options', 'config');
+END
+$$;
+COMMENT ON FUNCTION signalsmith._sync_keys(jsonb) IS 'the definition of a sync with one spelling of each key';
+
+-- The sync as the changes make it; keys of "changes" are those of _sync_keys.
+CREATE FUNCTION signalsmith._changed_sync(caller regrole, sync signalsmith.sync, changes jsonb)
+    RETURNS signalsmith.sync
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    what CONSTANT text := 'the definition of a sync';
+BEGIN
+    IF changes ? 'name' THEN
+        sync.name := signalsmith._text_of(what, changes, 'name');
+        PERFORM signalsmith._check_name('sync', sync.name);
+        IF signalsmith._id_of('sync', sync.name) <> coalesce(sync.id, 0) THEN
+            PERFORM signalsmith._raise_name_taken('sync', sync.name);
+        END IF;
+    END IF;
+    IF changes ? 'model' THEN
+        sync.model_id := signalsmith._usable(caller, sync.owner, 'model',
+            signalsmith._text_of(what, changes, 'model'));
+    END IF;
+    IF changes ? 'destination' THEN
+        sync.destination_id := signalsmith._usable(caller, sync.owner, 'destination',
+            signalsmith._text_of(what, changes, 'destination'));
+    END IF;
+    IF changes ? 'mode' THEN
+        sync.mode := signalsmith._check_mode(signalsmith._text_of(what, changes, 'mode'));
+    END IF;
+    IF changes ? 'schedule' THEN
+        sync.schedule := signalsmith._check_schedule(changes->'schedule');
+    END IF;
+    IF changes ? 'object' THEN
+        sync.object := signalsmith._text_of(what, changes, 'object');
+    END IF;
+    IF changes ? 'options' THEN
+        sync.options := signalsmith._check_options(coalesce(nullif(changes->'options', 'null'), '{}'));
+    END IF;
+    IF changes ? 'description' THEN
+        sync.description := signalsmith._text_of(what, changes, 'description');
+    END IF;
+    IF changes ?| ARRAY['model', 'field_mappings'] THEN
+        sync.field_mappings := signalsmith._check_field_mappings(
+            CASE WHEN changes ? 'field_mappings' THEN changes->'field_mappings' ELSE sync.field_mappings END,
+            (SELECT columns FROM signalsmith.model WHERE id = sync.model_id FOR KEY SHARE));
+    END IF;
+    RETURN sync;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._changed_sync(regrole, signalsmith.sync, jsonb) IS
+    'a sync after checked changes, not stored yet';
+
+CREATE FUNCTION signalsmith._create_sync(caller regrole, definition jsonb) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    written signalsmith.sync;
+    required text;
+BEGIN
+    definition := signalsmith._sync_keys(definition);
+
+    -- What is null is absent, and what is absent has a default.
+    definition := '{"mode": "upsert", "schedule": {"type": "manual"}, "options": {}}'
+        || (SELECT coalesce(jsonb_object_agg(key, value), '{}')
+            FROM jsonb_each(definition) AS e (key, value) WHERE value <> 'null');
+    FOREACH required IN ARRAY ARRAY['name', 'model', 'destination'] LOOP
+        IF NOT definition ? required THEN
+            RAISE EXCEPTION 'a sync needs a %', required
+                USING ERRCODE = 'invalid_parameter_value',
+                HINT = CASE WHEN required <> 'name' THEN format('Give the %s''s name or id.', required) END;
+        END IF;
+    END LOOP;
+    PERFORM signalsmith._check_owner(caller);
+
+    written.owner := caller;
+    written := signalsmith._changed_sync(caller, written, definition);
+    BEGIN
+        INSERT INTO signalsmith.sync (name, description, model_id, destination_id, mode,
+            field_mappings, schedule, object, options, owner)
+        VALUES (written.name, written.description, written.model_id, written.destination_id, written.mode,
+            written.field_mappings, written.schedule, written.object, written.options, written.owner)
+        RETURNING id INTO written.id;
+    EXCEPTION
+        WHEN unique_violation THEN
+            PERFORM signalsmith._raise_name_taken('sync', written.name);
+    END;
+    PERFORM signalsmith._check_sync(written.id);
+    PERFORM signalsmith._reschedule(written.id);
+    RETURN 'sync_' || written.id;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._create_sync(regrole, jsonb) IS 'private part of create_sync(jsonb)';
+
+CREATE FUNCTION signalsmith.create_sync(definition jsonb) RETURNS text
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.create_sync(jsonb) IS
+    'saves a sync given as the body of a REST request, after checking it, and returns the sync''s id';
+
+CREATE FUNCTION signalsmith._create_sync(caller regrole, name text, model text, destination text, mode text,
+        field_mappings jsonb, schedule jsonb, object text, options jsonb, description text) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN signalsmith._create_sync(caller, jsonb_build_object('name', name, 'model', model,
+        'destination', destination, 'mode', mode, 'field_mappings', field_mappings,
+        'schedule', schedule, 'object', object, 'options', options, 'description', description));
+END
+$$;
+COMMENT ON FUNCTION signalsmith._create_sync(regrole, text, text, text, text, jsonb, jsonb, text, jsonb, text) IS
+    'private part of create_sync';
+
+CREATE FUNCTION signalsmith.create_sync(name text, model text, destination text, mode text DEFAULT 'upsert',
+        field_mappings jsonb DEFAULT NULL, schedule jsonb DEFAULT '{"type":"manual"}',
+        object text DEFAULT NULL, options jsonb DEFAULT '{}', description text DEFAULT NULL) RETURNS text
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.create_sync(text, text, text, text, jsonb, jsonb, text, jsonb, text) IS
+    'saves how a model goes to a destination, after checking it, and returns the sync''s id; with an interval schedule the first run is due one interval later';
+
+CREATE FUNCTION signalsmith._update_sync(caller regrole, ref text, changes jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed_sync bigint := signalsmith._find(caller, 'sync', ref, true);
+    written signalsmith.sync;
+    old_sync signalsmith.sync;
+BEGIN
+    SELECT * INTO old_sync FROM signalsmith.sync WHERE id = changed_sync FOR UPDATE;
+    changes := signalsmith._sync_keys(changes);
+    written := signalsmith._changed_sync(caller, old_sync, changes);
+    IF written.destination_id <> old_sync.destination_id THEN
+        PERFORM signalsmith._refuse_with_snapshot(changed_sync, 'destination');
+    END IF;
+    IF written.object IS DISTINCT FROM old_sync.object THEN
+        PERFORM signalsmith._refuse_with_snapshot(changed_sync, 'object');
+    END IF;
+
+    BEGIN
+        UPDATE signalsmith.sync SET name = written.name, description = written.description,
+            model_id = written.model_id, destination_id = written.destination_id, mode = written.mode,
+            field_mappings = written.field_mappings, schedule = written.schedule, object = written.object,
+            options = written.options, updated_at = now()
+        WHERE id = changed_sync;
+    EXCEPTION
+        WHEN unique_violation THEN
+            PERFORM signalsmith._raise_name_taken('sync', written.name);
+    END;
+    PERFORM signalsmith._check_sync(changed_sync);
+    IF written.schedule <> old_sync.schedule THEN
+        PERFORM signalsmith._reschedule(changed_sync);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._update_sync(regrole, text, jsonb) IS 'private part of update_sync';
+
+CREATE FUNCTION signalsmith.update_sync(ref text, changes jsonb) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.update_sync(text, jsonb) IS
+    'changes a sync: keys are those of create_sync, an absent one stays as it is; options and field mappings are replaced as a whole';
+
+CREATE FUNCTION signalsmith._delete_sync(caller regrole, ref text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    deleted bigint := signalsmith._find(caller, 'sync', ref, true);
+BEGIN
+    PERFORM signalsmith._lock_without_live_run(deleted, 'delete');
+    DELETE FROM signalsmith.outbox WHERE run_id IN (SELECT id FROM signalsmith.run WHERE sync_id = deleted);
+    DELETE FROM signalsmith.row_failure WHERE sync_id = deleted;
+    DELETE FROM signalsmith.segment WHERE sync_id = deleted;
+    DELETE FROM signalsmith.run WHERE sync_id = deleted;
+    DELETE FROM signalsmith.sync WHERE id = deleted;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._delete_sync(regrole, text) IS 'private part of delete_sync';
+
+CREATE FUNCTION signalsmith.delete_sync(ref text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.delete_sync(text) IS
+    'deletes a sync with its runs, its row errors and its snapshot; what it has sent stays at the destination';

@@ -1,0 +1,130 @@
+-- What people look at.  A view reads the tables with its owner's rights and
+-- filters by the role that reads it; as a security barrier it lets no condition
+-- of that role's see a row before the filter has.
+
+CREATE FUNCTION signalsmith._progress()
+    RETURNS TABLE (run_id bigint, phase text, rows_read bigint, changes_planned bigint, batches_sent bigint)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_progress';
+COMMENT ON FUNCTION signalsmith._progress() IS
+    'how far the runners of this database are, from shared memory';
+
+CREATE VIEW signalsmith._visible_sync WITH (security_barrier) AS
+    SELECT s.* FROM signalsmith.sync s
+    WHERE (SELECT pg_has_role('signalsmith_viewer', 'USAGE') OR pg_has_role('signalsmith_admin', 'USAGE'))
+        OR pg_has_role(s.owner, 'USAGE');
+COMMENT ON VIEW signalsmith._visible_sync IS 'the syncs that the reader may see; for the other views';
+
+CREATE VIEW signalsmith.syncs WITH (security_barrier) AS
+    SELECT 'sync_' || s.id AS id,
+        s.name,
+        m.name AS model,
+        d.name AS destination,
+        s.mode,
+        s.status,
+        s.status_error,
+        s.schedule,
+        date_trunc('milliseconds', s.next_run_at) AS next_run_at,
+        'run_' || last_run.id AS last_run_id,
+        last_run.status AS last_run_status,
+        date_trunc('milliseconds', s.last_synced_at) AS last_synced_at,
+        s.snapshot_rows AS rows_in_snapshot,
+        pg_get_userbyid(s.owner)::text AS owner
+    FROM signalsmith._visible_sync s
+        JOIN signalsmith.model m ON m.id = s.model_id
+        JOIN signalsmith.destination d ON d.id = s.destination_id
+        LEFT JOIN signalsmith.run live ON live.sync_id = s.id AND live.status = 'running'
+        LEFT JOIN signalsmith.run last_run ON last_run.id = coalesce(live.id, s.last_run_id)
+    ORDER BY s.id;
+COMMENT ON VIEW signalsmith.syncs IS 'syncs and how they are doing';
+COMMENT ON COLUMN signalsmith.syncs.status_error IS 'why the sync is in error';
+COMMENT ON COLUMN signalsmith.syncs.next_run_at IS 'when the schedule starts the next run; NULL: it does not';
+COMMENT ON COLUMN signalsmith.syncs.last_run_id IS 'the run that is under way, else the last one that ended';
+COMMENT ON COLUMN signalsmith.syncs.last_synced_at IS 'end of the last run that was not failed or cancelled';
+COMMENT ON COLUMN signalsmith.syncs.rows_in_snapshot IS
+    'records that the destination is known to hold, as of the last run''s end';
+
+CREATE VIEW signalsmith.runs WITH (security_barrier) AS
+    SELECT 'run_' || r.id AS id,
+        s.name AS sync,
+        r.trigger,
+        r.status,
+        date_trunc('milliseconds', r.queued_at) AS queued_at,
+        date_trunc('milliseconds', r.started_at) AS started_at,
+        date_trunc('milliseconds', r.finished_at) AS finished_at,
+        date_trunc('milliseconds', coalesce(r.finished_at, clock_timestamp()) - r.started_at) AS duration,
+        r.rows_processed,
+        r.rows_created,
+        r.rows_updated,
+        r.rows_deleted,
+        r.rows_failed,
+        r.rows_unchanged,
+        r.requests,
+        r.bytes_sent,
+        round(r.query_ms::numeric, 1) AS query_ms,
+        round(r.deliver_ms::numeric, 1) AS deliver_ms,
+        r.error
+    FROM signalsmith.run r JOIN signalsmith._visible_sync s ON s.id = r.sync_id
+    ORDER BY r.id;
+COMMENT ON VIEW signalsmith.runs IS 'runs and their figures';
+COMMENT ON COLUMN signalsmith.runs.duration IS 'from start to end, or until now';
+COMMENT ON COLUMN signalsmith.runs.rows_processed IS 'rows that the model returned';
+COMMENT ON COLUMN signalsmith.runs.rows_created IS 'records that the destination confirmed as created';
+COMMENT ON COLUMN signalsmith.runs.rows_updated IS 'records that the destination confirmed as updated';
+COMMENT ON COLUMN signalsmith.runs.rows_deleted IS 'records that the destination confirmed as deleted';
+COMMENT ON COLUMN signalsmith.runs.rows_failed IS 'rows in signalsmith.row_errors; the next run plans them again';
+COMMENT ON COLUMN signalsmith.runs.rows_unchanged IS 'rows that are at the destination as they are';
+COMMENT ON COLUMN signalsmith.runs.query_ms IS 'milliseconds that the model''s query took';
+COMMENT ON COLUMN signalsmith.runs.deliver_ms IS 'milliseconds that sending took';
+
+CREATE VIEW signalsmith.row_errors WITH (security_barrier) AS
+    SELECT 'run_' || f.run_id AS run_id,
+        s.name AS sync,
+        f.operation,
+        f.key,
+        f.outcome,
+        f.attempts,
+        f.http_status,
+        f.code,
+        f.message,
+        date_trunc('milliseconds', f.occurred_at) AS occurred_at
+    FROM signalsmith.row_failure f JOIN signalsmith._visible_sync s ON s.id = f.sync_id
+    ORDER BY f.run_id, f.number;
+COMMENT ON VIEW signalsmith.row_errors IS 'rows that failed, and why';
+COMMENT ON COLUMN signalsmith.row_errors.key IS 'primary key of the row: {"id": 1}';
+COMMENT ON COLUMN signalsmith.row_errors.outcome IS
+    'rejected: the destination refused it, or it could not be sent; unknown: nobody knows whether it arrived';
+COMMENT ON COLUMN signalsmith.row_errors.attempts IS 'how often it was sent';
+
+-- The figures of a plan are in the run's row only once it is committed; until
+-- then the runner's shared memory has them.
+CREATE VIEW signalsmith.run_progress WITH (security_barrier) AS
+    SELECT 'run_' || id AS run_id,
+        sync,
+        phase,
+        rows_read,
+        changes_planned,
+        batches_sent,
+        batches_total,
+        CASE WHEN seconds > 0 THEN round(done / seconds) END AS rows_per_second,
+        CASE WHEN batches_sent > 0 THEN date_trunc('seconds',
+            make_interval(secs => (batches_total - batches_sent) * seconds / batches_sent)) END AS eta
+    FROM (
+        SELECT r.id, s.name AS sync, r.phase,
+            greatest(p.rows_read, r.rows_processed) AS rows_read,
+            greatest(p.changes_planned, r.changes_planned) AS changes_planned,
+            greatest(p.batches_sent, r.batches_sent) AS batches_sent,
+            CASE WHEN r.phase = 'deliver' THEN r.batches_planned END AS batches_total,
+            CASE WHEN r.phase = 'deliver' THEN r.rows_created + r.rows_updated + r.rows_deleted
+                 ELSE p.rows_read END AS done,
+            extract(epoch FROM clock_timestamp()
+                - CASE WHEN r.phase = 'deliver' THEN r.planned_at ELSE r.started_at END) AS seconds
+        FROM signalsmith.run r
+            JOIN signalsmith._visible_sync s ON s.id = r.sync_id
+            LEFT JOIN signalsmith._progress() p ON p.run_id = r.id
+        WHERE r.status = 'running') AS live
+    ORDER BY id;
+COMMENT ON VIEW signalsmith.run_progress IS 'the runs that are under way, and how far they are';
+COMMENT ON COLUMN signalsmith.run_progress.phase IS 'plan: the query runs and is compared; deliver: batches are sent';
+COMMENT ON COLUMN signalsmith.run_progress.batches_total IS 'known once the plan is made';
+COMMENT ON COLUMN signalsmith.run_progress.rows_per_second IS 'rows read while planning, records confirmed while delivering';
+COMMENT ON COLUMN signalsmith.run_progress.eta IS 'time that is left, at the speed so far';
