@@ -143,20 +143,6 @@ CREATE FUNCTION signalsmith.delete_destination(ref text) RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.delete_destination(text) IS 'deletes a destination that no sync uses';
 
-CREATE FUNCTION signalsmith._set_secret(caller regrole, destination text, name text, value text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    PERFORM signalsmith._find(caller, 'destination', destination, true);
-    PERFORM signalsmith._not_supported('set_secret');
-END
-$$;
-COMMENT ON FUNCTION signalsmith._set_secret(regrole, text, text, text) IS 'private part of set_secret';
-
-CREATE FUNCTION signalsmith.set_secret(destination text, name text, value text) RETURNS void
-    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
-COMMENT ON FUNCTION signalsmith.set_secret(text, text, text) IS
-    'stores a secret of a destination, which nothing shows again (not supported yet)';
-
 CREATE FUNCTION signalsmith._test_destination(caller regrole, destination text)
     RETURNS TABLE (step text, ok boolean, detail text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

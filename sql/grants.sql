@@ -55,4 +55,7 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.approve_deletes(text)
 TO signalsmith_user, signalsmith_admin;
 
-GRANT EXECUTE ON FUNCTION signalsmith.adopt_instance(text) TO signalsmith_admin;
+GRANT EXECUTE ON FUNCTION
+    signalsmith.adopt_instance(text),
+    signalsmith.rotate_key()
+TO signalsmith_admin;

@@ -183,16 +183,29 @@ $$;
 COMMENT ON FUNCTION signalsmith._move_sync_on(signalsmith.run, boolean) IS
     'brings a sync up to date with the end of a run';
 
+CREATE FUNCTION signalsmith._describe_hold(held signalsmith.run) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT format('%s, so its %s deletes are held; SELECT signalsmith.approve_deletes(''run_%s'') sends them',
+        CASE WHEN held.rows_processed = 0 THEN 'the model returned no rows'
+             ELSE format('the model lacks %s %% of the %s records sent before',
+                         round(100.0 * held.deletes_held / nullif(held.snapshot_rows, 0), 1), held.snapshot_rows) END,
+        held.deletes_held, held.id);
+END;
+COMMENT ON FUNCTION signalsmith._describe_hold(signalsmith.run) IS 'why the deletes of a run wait for approval';
+
 CREATE FUNCTION signalsmith._finish_run(run_id bigint, lease bigint, status text, error text, permanent boolean)
     RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     finished signalsmith.run;
 BEGIN
-    UPDATE signalsmith.run r SET status = _finish_run.status, error = _finish_run.error,
+    UPDATE signalsmith.run r SET status = _finish_run.status,
+        error = coalesce(_finish_run.error, CASE WHEN _finish_run.status = 'held' THEN
+            signalsmith._describe_hold(r) END),
         finished_at = clock_timestamp(), phase = NULL, lease_until = NULL,
         runner_pid = NULL, runner_started_at = NULL
-    WHERE r.id = run_id AND r.lease = _finish_run.lease AND r.status = 'running'
+    WHERE r.id = run_id AND r.lease = _finish_run.lease AND r.status IN ('queued', 'running')
     RETURNING r.* INTO finished;
     IF finished.id IS NULL THEN
         RETURN false;
@@ -215,11 +228,43 @@ CREATE FUNCTION signalsmith.preview_sync(sync text, max_rows integer DEFAULT 100
 COMMENT ON FUNCTION signalsmith.preview_sync(text, integer) IS
     'what a run would send now; sends nothing, and sees the caller''s own uncommitted changes';
 
+-- The bundles that the run left in the outbox become those of a new run, which
+-- has its plan already and only delivers: exactly what was held is released.
 CREATE FUNCTION signalsmith._approve_deletes(caller regrole, run text) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    held_run bigint := signalsmith._find(caller, 'run', run, true);
+    held signalsmith.run;
+    new_run bigint;
 BEGIN
-    PERFORM signalsmith._find(caller, 'run', run, true);
-    PERFORM signalsmith._not_supported('approve_deletes');
+    SELECT * INTO held FROM signalsmith.run WHERE id = held_run FOR UPDATE;
+    IF held.status <> 'held' OR held.deletes_held = 0 THEN
+        RAISE EXCEPTION 'run "%" holds no deletes', run
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = format('Its status is "%s".', held.status);
+    ELSIF EXISTS (SELECT FROM signalsmith.run r
+                  WHERE r.sync_id = held.sync_id AND r.id > held.id AND r.planned_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'the deletes of run "%" are out of date', run
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = 'A later run has looked at the model again; what it still has to delete, it holds itself.',
+            HINT = 'Approve the deletes of the latest held run.';
+    END IF;
+    INSERT INTO signalsmith.run (sync_id, trigger, phase, planned_at, definition, changes_planned,
+        batches_planned, snapshot_rows)
+    SELECT held.sync_id, 'manual', 'deliver', clock_timestamp(), held.definition, held.deletes_held,
+        (SELECT coalesce(sum(length(batch_ends) / 4), 0) FROM signalsmith.outbox WHERE run_id = held.id),
+        s.snapshot_rows
+    FROM signalsmith.sync s WHERE s.id = held.sync_id
+    RETURNING id INTO new_run;
+    UPDATE signalsmith.outbox SET run_id = new_run WHERE run_id = held.id AND operation = 'delete';
+    UPDATE signalsmith.run SET deletes_held = 0 WHERE id = held.id;
+    PERFORM signalsmith._wake();
+    RETURN 'run_' || new_run;
+EXCEPTION
+    WHEN unique_violation THEN
+        RAISE EXCEPTION 'a run of this sync is queued already'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Wait for it or cancel it, then approve again.';
 END
 $$;
 COMMENT ON FUNCTION signalsmith._approve_deletes(regrole, text) IS 'private part of approve_deletes';
@@ -227,4 +272,4 @@ COMMENT ON FUNCTION signalsmith._approve_deletes(regrole, text) IS 'private part
 CREATE FUNCTION signalsmith.approve_deletes(run text) RETURNS text
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.approve_deletes(text) IS
-    'releases exactly the deletes that a run held back (not supported yet)';
+    'releases exactly the deletes that a run held back, and returns the id of the run that sends them';

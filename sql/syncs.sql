@@ -298,6 +298,28 @@ END
 $$;
 COMMENT ON FUNCTION signalsmith._check_owner(regrole) IS 'refuses a role as which no run could connect';
 
+-- The same question when a run is due, for the scheduler: the role may have
+-- changed, or be gone, since the sync was defined.
+CREATE FUNCTION signalsmith._owner_obstacle(owner regrole) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    message text;
+    hint text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE oid = owner) THEN
+        RETURN 'the role that owns the sync does not exist any more';
+    END IF;
+    PERFORM signalsmith._check_owner(owner);
+    RETURN NULL;
+EXCEPTION
+    WHEN insufficient_privilege OR invalid_authorization_specification THEN
+        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+        RETURN format('%s (%s)', message, hint);
+END
+$$;
+COMMENT ON FUNCTION signalsmith._owner_obstacle(regrole) IS
+    'why no run can connect as this role; NULL: it can';
+
 -- Both who writes the definition and as whom it runs need the right.
 CREATE FUNCTION signalsmith._usable(caller regrole, owner regrole, kind text, ref text) RETURNS bigint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

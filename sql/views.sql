@@ -3,7 +3,7 @@
 -- of that role's see a row before the filter has.
 
 CREATE FUNCTION signalsmith._progress()
-    RETURNS TABLE (run_id bigint, phase text, rows_read bigint, changes_planned bigint, batches_sent bigint)
+    RETURNS TABLE (run_id bigint, rows_read bigint, changes_planned bigint)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_progress';
 COMMENT ON FUNCTION signalsmith._progress() IS
     'how far the runners of this database are, from shared memory';
@@ -112,7 +112,7 @@ CREATE VIEW signalsmith.run_progress WITH (security_barrier) AS
         SELECT r.id, s.name AS sync, r.phase,
             greatest(p.rows_read, r.rows_processed) AS rows_read,
             greatest(p.changes_planned, r.changes_planned) AS changes_planned,
-            greatest(p.batches_sent, r.batches_sent) AS batches_sent,
+            r.batches_sent,
             CASE WHEN r.phase = 'deliver' THEN r.batches_planned END AS batches_total,
             CASE WHEN r.phase = 'deliver' THEN r.rows_created + r.rows_updated + r.rows_deleted
                  ELSE p.rows_read END AS done,

@@ -65,6 +65,20 @@ stage_withdrawal(PlanSink *sink, const RecordKey *keys, int key_count,
 						   withdrawn);
 }
 
+static int64
+count_changes(const PlanFigures *figures)
+{
+	return figures->changes[OPERATION_CREATE] +
+		figures->changes[OPERATION_UPDATE] +
+		figures->changes[OPERATION_DELETE];
+}
+
+static void
+show_plan_progress(void *arg, const PlanFigures *figures)
+{
+	((ShowProgress) arg) (figures->rows_processed, count_changes(figures));
+}
+
 /* Batches as large as the sync wants and the connector can. */
 static void
 batch_limits(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COUNT])
@@ -91,16 +105,13 @@ batch_limits(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COU
  * statement_timeout would not stop its model.
  */
 static void
-run_model(const SyncDefinition *definition, bool full_resync, PlanSink *sink,
-		  PlanFigures *figures)
+run_model(const SyncDefinition *definition, const PlanOptions *options,
+		  PlanSink *sink, PlanFigures *figures)
 {
-	PlanOptions options = {0};
-
-	options.full_resync = full_resync;
 	pgstat_report_activity(STATE_RUNNING, definition->query);
 	if (StatementTimeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
-	plan_changes(definition, &options, sink, figures);
+	plan_changes(definition, options, sink, figures);
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	pgstat_report_activity(STATE_RUNNING, "signalsmith: staging the plan");
 }
@@ -138,11 +149,12 @@ check_snapshot_key(const SyncDefinition *definition, const char *snapshot_key)
 }
 
 static void
-plan_and_stage(RunClaim *claim)
+plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 {
 	SyncDefinition *definition = definition_read(claim->sync_id);
 	OutboxLimits limits[OPERATION_COUNT];
 	StagingSink staging;
+	PlanOptions options = {0};
 	PlanFigures plan = {0};
 	RunPlanFigures figures = {0};
 	char	   *snapshot_key;
@@ -158,7 +170,10 @@ plan_and_stage(RunClaim *claim)
 										  plan_key_width(definition), limits);
 	staging.failures = row_failure_writer_create(claim->run_id, claim->sync_id);
 
-	run_model(definition, claim->full_resync, &staging.sink, &plan);
+	options.full_resync = claim->full_resync;
+	options.progress = show_plan_progress;
+	options.progress_arg = show_progress;
+	run_model(definition, &options, &staging.sink, &plan);
 	FAULT_POINT("staging");
 
 	row_failure_writer_finish(staging.failures);
@@ -167,8 +182,7 @@ plan_and_stage(RunClaim *claim)
 	figures.rows_processed = plan.rows_processed;
 	figures.rows_unchanged = plan.rows_unchanged;
 	figures.rows_failed = plan.rows_rejected;
-	for (int i = 0; i < OPERATION_COUNT; i++)
-		figures.changes_planned += plan.changes[i];
+	figures.changes_planned = count_changes(&plan);
 	if (must_hold_deletes(definition, &plan))
 		figures.deletes_held = plan.changes[OPERATION_DELETE];
 	figures.snapshot_rows = plan.snapshot_rows;
@@ -181,7 +195,7 @@ plan_and_stage(RunClaim *claim)
 }
 
 void
-run_plan(RunClaim *claim)
+run_plan(RunClaim *claim, ShowProgress show_progress)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -189,7 +203,7 @@ run_plan(RunClaim *claim)
 	XactReadOnly = true;
 	PushActiveSnapshot(GetTransactionSnapshot());
 
-	plan_and_stage(claim);
+	plan_and_stage(claim, show_progress);
 
 	PopActiveSnapshot();
 	FAULT_POINT("before-plan-commit");

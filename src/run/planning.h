@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "run/run.h"
 #include "store/run_record.h"
 
 /*
@@ -14,6 +15,6 @@
  * repeatable for the model's query, which runs as the current user.  Raises
  * whatever makes the model unable to run; nothing is planned then.
  */
-extern void run_plan(RunClaim *claim);
+extern void run_plan(RunClaim *claim, ShowProgress show_progress);
 
 #endif							/* SIGNALSMITH_PLANNING_H */

@@ -123,14 +123,14 @@ finish_unplanned(const RunClaim *claim, const ErrorData *error)
  * ended.
  */
 static bool
-plan_run(RunClaim *claim)
+plan_run(RunClaim *claim, ShowProgress show_progress)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool planned = false;
 
 	PG_TRY();
 	{
-		run_plan(claim);
+		run_plan(claim, show_progress);
 		planned = true;
 	}
 	PG_CATCH();
@@ -186,7 +186,7 @@ merge_snapshot(const RunClaim *claim)
 }
 
 void
-run_execute(int64 run_id)
+run_execute(int64 run_id, ShowProgress show_progress)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
 												  "signalsmith run",
@@ -203,7 +203,7 @@ run_execute(int64 run_id)
 		finish_run(&claim, "cancelled", CANCELLED, false);
 		return;
 	}
-	if (!claim.planned && !plan_run(&claim))
+	if (!claim.planned && !plan_run(&claim, show_progress))
 		return;
 
 	/*

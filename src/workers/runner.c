@@ -46,6 +46,6 @@ signalsmith_runner_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(order.database, order.owner, 0);
 	pgstat_report_appname("signalsmith runner");
 
-	run_execute(order.run_id);
+	run_execute(order.run_id, runner_show_progress);
 	proc_exit(0);
 }

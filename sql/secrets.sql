@@ -1,0 +1,48 @@
+-- Secrets of destinations: written, never read back.
+
+CREATE FUNCTION signalsmith._store_secret(destination_id bigint, name text, value text) RETURNS void
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_store_secret';
+COMMENT ON FUNCTION signalsmith._store_secret(bigint, text, text) IS 'encrypts a secret and stores it';
+
+CREATE FUNCTION signalsmith._set_secret(caller regrole, destination text, name text, value text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    destination_id bigint := signalsmith._find(caller, 'destination', destination, true);
+BEGIN
+    IF name IS NULL OR name !~ '^[A-Za-z_][A-Za-z0-9_]{0,62}$' THEN
+        RAISE EXCEPTION 'invalid name of a secret'
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Use letters, digits and underscores, such as api_key; doc/connectors says which secrets a connector knows.';
+    ELSIF coalesce(value, '') = '' THEN
+        RAISE EXCEPTION 'a secret must not be empty'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM signalsmith._store_secret(destination_id, name, value);
+END
+$$;
+COMMENT ON FUNCTION signalsmith._set_secret(regrole, text, text, text) IS 'private part of set_secret';
+
+CREATE FUNCTION signalsmith.set_secret(destination text, name text, value text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.set_secret(text, text, text) IS
+    'stores a secret of a destination, encrypted; nothing shows it again';
+
+CREATE FUNCTION signalsmith._rotate_secrets() RETURNS bigint
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_rotate_secrets';
+COMMENT ON FUNCTION signalsmith._rotate_secrets() IS 'encrypts all secrets with the current key; returns how many had another';
+
+CREATE FUNCTION signalsmith._rotate_key(caller regrole) RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT signalsmith._rotate_secrets();
+END;
+COMMENT ON FUNCTION signalsmith._rotate_key(regrole) IS 'private part of rotate_key';
+
+CREATE FUNCTION signalsmith.rotate_key() RETURNS bigint
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.rotate_key() IS
+    'encrypts all secrets with the first key of signalsmith.key_file; the further ones can be removed afterwards';
+
+CREATE FUNCTION signalsmith._key_problem() RETURNS text
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_key_problem';
+COMMENT ON FUNCTION signalsmith._key_problem() IS 'what is wrong with signalsmith.key_file; NULL: nothing';
