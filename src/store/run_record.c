@@ -98,6 +98,12 @@ static const char *const snapshot_key_query =
 "UPDATE signalsmith.sync SET snapshot_key = $2"
 " WHERE id = $1 AND snapshot_key IS DISTINCT FROM $2";
 
+/* A newer plan has looked again: what older runs held back is out of date. */
+static const char *const discard_held_query =
+"DELETE FROM signalsmith.outbox WHERE run_id IN ("
+"  SELECT id FROM signalsmith.run WHERE sync_id = $1 AND status = 'held'"
+"   AND deletes_held > 0)";
+
 void
 run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 				const RunPlanFigures *figures, const char *snapshot_key)
@@ -123,6 +129,7 @@ run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 					  Float8GetDatum(figures->stage_ms)) == 0)
 		lease_lost(claim);
 
+	scope_execute(discard_held_query, "l", Int64GetDatum(claim->sync_id));
 	if (figures->changes_planned > 0)
 	{
 		scope_execute(freeze_query, "lttTtjj",
