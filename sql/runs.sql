@@ -211,6 +211,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM signalsmith._move_sync_on(finished, permanent);
+    PERFORM signalsmith._forget_old_runs(finished.sync_id);
     RETURN true;
 END
 $$;

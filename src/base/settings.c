@@ -31,6 +31,7 @@ int			setting_max_in_flight = 4;
 int			setting_max_workers = 4;
 int			setting_request_timeout = 30 * 1000;
 int			setting_run_retention = 30 * 24 * 60;
+int			setting_run_retention_count = 10000;
 
 static void
 define_egress_settings(void)
@@ -85,6 +86,11 @@ define_instance_settings(void)
 							NULL,
 							&setting_run_retention, 30 * 24 * 60, 1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
+	DefineCustomIntVariable("signalsmith.run_retention_count",
+							"Sets how many finished runs of a sync are kept at most.",
+							NULL,
+							&setting_run_retention_count, 10000, 1, INT_MAX,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
 static void
