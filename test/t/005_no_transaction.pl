@@ -1,0 +1,61 @@
+# While a request is under way no transaction is open: VACUUM can clean up, and
+# nothing of ours holds a transaction id or a snapshot.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Signalsmith::Cluster qw(quote);
+use Signalsmith::Recorder;
+use Test::More;
+
+my $node = Signalsmith::Cluster->start_new('main');
+my $recorder = Signalsmith::Recorder->start;
+
+$node->sql(q{
+	CREATE TABLE people (id int PRIMARY KEY, name text);
+	INSERT INTO people SELECT i, 'name ' || i FROM generate_series(1, 2000) AS i;
+	CREATE TABLE other (id int) WITH (autovacuum_enabled = false);
+	INSERT INTO other SELECT generate_series(1, 1000)});
+$node->create_webhook_sync(
+	name => 'people', query => 'SELECT id, name FROM people', primary_key => 'id', url => $recorder->url,
+	config => { batch_size => 100 }, options => { max_in_flight => 8 });
+
+# One request hangs, at the beginning, in the middle and at the end.
+$recorder->rules(
+	{ name => 'first', nth => 1, hold => 1 },
+	{ name => 'middle', nth => 9, hold => 1 },
+	{ name => 'last', nth => 18, hold => 1 });
+my $run = $node->trigger('people');
+for my $which (1 .. 3)
+{
+	$recorder->wait_for(held => 1);
+
+	# What was answered meanwhile is recorded soon; from then on all is quiet.
+	my $quiet = q{SELECT bool_and(xact_start IS NULL AND backend_xid IS NULL AND backend_xmin IS NULL)
+		FROM pg_stat_activity WHERE backend_type LIKE 'signalsmith%'};
+	ok($node->poll_query_until('postgres', $quiet), "hanging request $which: no transaction is open");
+	my $samples = join "\n", map { "$quiet; SELECT pg_sleep(0.02) \\g /dev/null" } 1 .. 25;
+	is_deeply([ grep { $_ ne 't' } split /\n/, $node->sql($samples) ], [], "hanging request $which: at no time");
+
+	$node->sql('DELETE FROM other WHERE id % 3 = ' . ($which - 1));
+	my (undef, undef, $notices) = $node->psql('postgres', 'VACUUM (VERBOSE) other');
+	like($notices, qr/0 are dead but not yet removable/, "hanging request $which: VACUUM removes all dead rows");
+	like($node->sql(q{SELECT string_agg(DISTINCT state, ',') FROM pg_stat_activity WHERE backend_type = 'signalsmith runner'}),
+		qr/^idle$/, "hanging request $which: the runner shows as idle");
+	$recorder->release;
+}
+my $end = $node->wait_for_run($run);
+$node->run_is($end, { status => 'completed', rows_created => 2000, requests => 20 }, 'the run completes');
+
+ok($node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'signalsmith runner')}),
+	'the runner is gone after the run');
+$node->sql('CREATE DATABASE copied TEMPLATE template1');
+$node->sql('ALTER DATABASE copied RENAME TO renamed');
+$node->sql('DROP DATABASE renamed');
+is($node->sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'signalsmith%' AND datname IS NOT NULL}), 0,
+	'nothing of ours stays connected to a database');
+
+done_testing();
