@@ -63,14 +63,15 @@ class Rule:
         drop         closes the connection; "reset" sends RST instead
         status, headers, body   the answer (body: text, or JSON if not a string)
         length       the Content-Length claimed, whatever the body
-        reject       [keys]: per-record results refuse these, and accept the rest
-        poison       [keys]: the whole request is refused (status, or 400) if one
-                     of these is in it
+        reject       [keys]: requests with these get per-record results, which refuse
+                     them and accept the rest
+        poison       [keys]: requests with one of these are refused (status, or 400)
     """
 
     KNOWN = {"name", "nth", "times", "probability", "seed", "method", "path", "key",
              "attempt", "phase", "delay", "hold", "drop", "reset", "status", "headers",
              "body", "length", "reject", "poison"}
+    SELECTORS = ("key", "reject", "poison")
     PHASES = ("before_read", "after_read", "after_apply", "mid_answer", "after_answer")
 
     def __init__(self, given):
@@ -87,10 +88,10 @@ class Rule:
         self.random = random.Random(given.get("seed", 1))
 
     def needs_body(self):
-        return "key" in self.given or "poison" in self.given
+        return any(selector in self.given for selector in self.SELECTORS)
 
-    def strikes(self, request):
-        """Whether this request is to suffer; counts it."""
+    def meets(self, request):
+        """Whether this request is of the kind that the rule is about."""
         given = self.given
         if "method" in given and request.method != given["method"]:
             return False
@@ -98,13 +99,17 @@ class Rule:
             return False
         if "attempt" in given and request.headers.get("signalsmith-attempt") != str(given["attempt"]):
             return False
-        for selector in ("key", "poison"):
+        for selector in self.SELECTORS:
             if selector in given:
                 keys = given[selector] if isinstance(given[selector], list) else [given[selector]]
                 wanted = {history.canonical(key) for key in keys}
                 if not wanted & {change.key for change in request.changes}:
                     return False
-        self.met += 1
+        return True
+
+    def is_due(self):
+        """Whether the rule is to strike, the latest request that it met being the one."""
+        given = self.given
         if "nth" in given:
             nth = given["nth"]
             first, last = nth if isinstance(nth, list) else (nth, nth)
@@ -112,10 +117,7 @@ class Rule:
                 return False
         if "times" in given and self.struck >= given["times"]:
             return False
-        if "probability" in given and self.random.random() >= given["probability"]:
-            return False
-        self.struck += 1
-        return True
+        return "probability" not in given or self.random.random() < given["probability"]
 
 
 class Request:
@@ -207,11 +209,18 @@ class Destination:
             return False
 
     def rule_for(self, request, with_body):
-        """The first rule that strikes; those that look at the body come later."""
+        """The first rule that strikes; those that look at the body come later.
+
+        Each rule counts what it meets, whether or not another one strikes.
+        """
+        striking = None
         for rule in self.rules:
-            if rule.needs_body() == with_body and rule.strikes(request):
-                return rule
-        return None
+            if rule.needs_body() == with_body and rule.meets(request):
+                rule.met += 1
+                if striking is None and rule.is_due():
+                    rule.struck += 1
+                    striking = rule
+        return striking
 
     def reused_key(self, request):
         """A change whose idempotency key came with other data before, or None."""
@@ -264,8 +273,7 @@ class Server:
         answer = await self.strike(rule, "before_read", request, incoming)
         if answer is None:
             request.take_body(await incoming.read())
-            if rule is None:
-                rule = destination.rule_for(request, with_body=True)
+            rule = destination.rule_for(request, with_body=True) if rule is None else rule
             answer = await self.strike(rule, "after_read", request, incoming)
         if answer is None:
             reused = destination.reused_key(request) if destination.remember_keys else None
