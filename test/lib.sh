@@ -160,8 +160,8 @@ in_source() {
 	as_user make -s -C "$work/source" PG_CONFIG="$pg_bin/pg_config" "$@"
 }
 
-# Builds, every warning an error, and installs.
+# Builds, every warning an error, and installs.  Arguments are make's.
 build_and_install() {
-	in_source -j "$(nproc)" COPT='-Wall -Wextra -Werror -Wno-unused-parameter' all &&
+	in_source -j "$(nproc)" COPT='-Wall -Wextra -Werror -Wno-unused-parameter' "$@" all &&
 		in_source install >/dev/null
 }

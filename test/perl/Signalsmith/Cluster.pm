@@ -71,6 +71,27 @@ sub sql_error
 	return $error;
 }
 
+# Changes a setting of the running server: set("signalsmith.enabled = off").
+sub set
+{
+	my ($self, $setting) = @_;
+	$self->append_conf('postgresql.conf', $setting);
+	$self->reload;
+	my ($name, $value) = $setting =~ /^(\S+) = '?(.*?)'?$/;
+	$self->poll_query_until('postgres', "SELECT current_setting('$name') = " . quote($value))
+	  or die "the setting is not in force: $setting";
+	return;
+}
+
+# Ends the test file here unless the library was built with "make FAULTS=1".
+sub skip_all_unless_faults
+{
+	my ($self) = @_;
+	plan skip_all => 'needs a build with FAULTS=1'
+	  if $self->sql(q{SELECT count(*) FROM pg_settings WHERE name = 'signalsmith.fault'}) == 0;
+	return;
+}
+
 # Runs a query that gives one JSON value, and returns it decoded.
 sub json
 {
