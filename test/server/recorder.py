@@ -1,6 +1,6 @@
 """A destination for tests: an HTTP server that records, applies and misbehaves.
 
-    recorder.py [--certificate FILE --key FILE] [--forget-keys]
+    recorder.py [--forget-keys] [--certificate FILE --key FILE [--tls-maximum 1.1]]
 
 It serves two ports of 127.0.0.1, both chosen by the system, and says which in its
 first line of output: {"port": ..., "control": ...}.  It ends when its standard
@@ -454,16 +454,26 @@ async def listen(application, tls=None):
     return site._server.sockets[0].getsockname()[1]
 
 
+def tls_context(options):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # Bad certificates and old protocols are what some tests are about.
+    tls.set_ciphers("ALL:@SECLEVEL=0")
+    tls.minimum_version = ssl.TLSVersion.TLSv1
+    tls.maximum_version = getattr(ssl.TLSVersion, "TLSv" + options.tls_maximum.replace(".", "_"))
+    tls.load_cert_chain(options.certificate, options.key)
+    return tls
+
+
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--certificate")
     parser.add_argument("--key")
+    parser.add_argument("--tls-maximum", choices=("1.1", "1.2", "1.3"), default="1.3")
     parser.add_argument("--forget-keys", action="store_true")
     options = parser.parse_args()
     tls = None
     if options.certificate:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(options.certificate, options.key)
+        tls = tls_context(options)
 
     destination = Destination(remember_keys=not options.forget_keys)
     application = web.Application(client_max_size=1 << 30)

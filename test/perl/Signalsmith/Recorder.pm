@@ -21,8 +21,8 @@ use Test::More;
 my $directory = abs_path(dirname(__FILE__) . '/../../server');
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 
-# Starts a recorder; options are passed on: (certificate => file, key => file),
-# (forget_keys => 1).
+# Starts a recorder; options are passed on: (certificate => file, key => file,
+# 'tls-maximum' => '1.1'), (forget_keys => 1).
 sub start
 {
 	my ($class, %options) = @_;
