@@ -31,7 +31,7 @@ for my $case (
 	[ 'after-claim', 'kill', 10 ],
 	[ 'staging', 'kill', 10 ],
 	[ 'before-plan-commit', 'kill', 10 ],
-	[ 'before-send:kill:3', undef, 12 ],
+	[ 'before-send:kill:3', undef, 14 ],
 	[ 'after-answer:kill:3', undef, 20 ],
 	[ 'before-acknowledgement', 'kill', 20 ],
 	[ 'after-acknowledgement', 'kill', 12 ],
