@@ -4,19 +4,8 @@
  *
  * One loop keeps up to max_in_flight requests under way and waits for whatever
  * comes first: an answer, the time of a batch that has to be sent again, the
- * time to record a group of acknowledgements, a signal.  What each answer means
- * for each record is the connector's word (connector.h); what follows from it
- * is decided here:
- *
- *	ok, gone_ok				acknowledged
- *	rejected, exists, conflict
- *							failed; the others of the batch are not touched
- *	reject_batch, too_large	two halves, until the bad record is alone
- *	retry, unknown			the same bytes and key again, later, up to
- *							max_attempts; then failed, outcome unknown
- *	throttled, not sent		again, later: the destination's state, so it counts
- *							against no row
- *	auth, fatal				nothing further is sent
+ * time to record a group of acknowledgements, a signal.  What follows from an
+ * answer is decided in answer.c.
  *
  * Cancelling lets the requests in flight finish for a moment; what has not
  * answered by then is of unknown outcome.
@@ -32,48 +21,16 @@
 #include "base/backoff.h"
 #include "base/fault.h"
 #include "base/settings.h"
-#include "connector/connector.h"
-#include "http/redact.h"
-#include "http/transport.h"
 #include "plan/plan.h"
-#include "run/acknowledgement.h"
-#include "run/batch_queue.h"
-#include "run/delivery.h"
+#include "run/delivery_state.h"
 
 /* How long a cancelled run waits for the requests in flight. */
 #define CANCEL_GRACE_MS 1000
 
-/* So many batches given up in a row: the destination is not well. */
-#define GIVEN_UP_IN_A_ROW 10
-
-typedef struct Delivery
-{
-	const RunClaim *claim;
-	const SyncDefinition *definition;
-	RunFacts	facts;
-	Connector  *connector;
-	Transport  *transport;
-	BatchQueue *queue;
-	AcknowledgementGroup *group;
-	MemoryContext context;
-	MemoryContext answer_context;	/* emptied after each answer */
-	int			max_in_flight;
-	dlist_head	in_flight;		/* of PendingBatch */
-
-	int64		paused_until_ms;	/* the destination asked for it */
-	int			not_sent_in_a_row;
-	int			given_up_in_a_row;
-
-	bool		stopping;		/* send nothing further */
-	DeliveryEnd end;
-	char	   *error;
-	int64		cancelled_at_ms;
-} Delivery;
-
 /* --- stopping --- */
 
-static void
-stop_delivery(Delivery *delivery, DeliveryEnd end, const char *error)
+void
+delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error)
 {
 	if (delivery->stopping)
 		return;
@@ -82,13 +39,20 @@ stop_delivery(Delivery *delivery, DeliveryEnd end, const char *error)
 	delivery->error = MemoryContextStrdup(delivery->context, error);
 }
 
+void
+delivery_pause(Delivery *delivery, int64 delay_ms)
+{
+	delivery->paused_until_ms = Max(delivery->paused_until_ms,
+									monotonic_ms() + delay_ms);
+}
+
 static void
 check_cancel(Delivery *delivery)
 {
 	if (!QueryCancelPending || delivery->cancelled_at_ms != 0)
 		return;
 	delivery->cancelled_at_ms = monotonic_ms();
-	stop_delivery(delivery, DELIVERY_CANCELLED, "cancelled by request");
+	delivery_stop(delivery, DELIVERY_CANCELLED, "cancelled by request");
 }
 
 static bool
@@ -99,6 +63,16 @@ grace_is_over(const Delivery *delivery)
 }
 
 /* --- sending --- */
+
+void
+delivery_fail_record(Delivery *delivery, PendingBatch *pending, int index,
+					 bool unknown, int status, const char *code,
+					 const char *message)
+{
+	fail_record(delivery->group, pending->loaded->bundle, pending->first + index,
+				unknown, pending->attempts, status, code, message);
+	loaded_bundle_settled(pending->loaded, 1);
+}
 
 static Batch *
 make_batch(const PendingBatch *pending)
@@ -117,15 +91,6 @@ make_batch(const PendingBatch *pending)
 		batch->records[i].idempotency_key = outbox_record_id(bundle, pending->first + i);
 	}
 	return batch;
-}
-
-static void
-fail_batch_record(Delivery *delivery, PendingBatch *pending, int index,
-				  bool unknown, int status, const char *code, const char *message)
-{
-	fail_record(delivery->group, pending->loaded->bundle, pending->first + index,
-				unknown, pending->attempts, status, code, message);
-	loaded_bundle_settled(pending->loaded, 1);
 }
 
 static void
@@ -149,7 +114,7 @@ send_batch(Delivery *delivery, PendingBatch *pending)
 		batch_queue_split(delivery->queue, pending);
 	else
 	{
-		fail_batch_record(delivery, pending, 0, false, 0, "not_representable", error);
+		delivery_fail_record(delivery, pending, 0, false, 0, "not_representable", error);
 		batch_queue_done(delivery->queue, pending, 0);
 	}
 	MemoryContextSwitchTo(old_context);
@@ -174,184 +139,6 @@ send_batches(Delivery *delivery)
 /* --- answers --- */
 
 static void
-pause_destination(Delivery *delivery, int64 delay_ms)
-{
-	delivery->paused_until_ms = Max(delivery->paused_until_ms,
-									monotonic_ms() + delay_ms);
-}
-
-/* No byte of the request went out: no row has anything to do with it. */
-static void
-handle_not_sent(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
-{
-	int64		delay_ms;
-
-	delivery->not_sent_in_a_row++;
-	if (answer->result == HTTP_REFUSED)
-		stop_delivery(delivery, DELIVERY_REFUSED, answer->error);
-	else if (delivery->not_sent_in_a_row >= delivery->definition->max_attempts)
-		stop_delivery(delivery, DELIVERY_UNREACHABLE,
-					  psprintf("could not reach the destination: %s", answer->error));
-
-	delay_ms = backoff_delay_ms(delivery->not_sent_in_a_row);
-	pending->attempts--;
-	pause_destination(delivery, delay_ms);
-	batch_queue_put_back(delivery->queue, pending, monotonic_ms() + delay_ms);
-}
-
-/* What is the matter with a record that is to be sent again, or is given up. */
-static const char *
-describe_no_answer(const HttpAnswer *answer, const RecordOutcome *outcome)
-{
-	if (outcome->message)
-		return redact_text(outcome->message, NULL, 0);
-	if (answer->error)
-		return answer->error;
-	return psprintf("HTTP status %d", answer->status);
-}
-
-/*
- * Acts on the outcome of each record; those to be sent again stay open.
- * Returns how many.
- */
-static int
-settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
-			   const RecordOutcome *outcomes, bool give_up)
-{
-	Bundle	   *bundle = pending->loaded->bundle;
-	int			open = 0;
-
-	for (int i = 0; i < pending->count; i++)
-	{
-		const RecordOutcome *outcome = &outcomes[i];
-
-		switch (outcome->class)
-		{
-			case CLASS_OK:
-			case CLASS_GONE_OK:
-				acknowledge_record(delivery->group, bundle, pending->first + i);
-				loaded_bundle_settled(pending->loaded, 1);
-				delivery->given_up_in_a_row = 0;
-				break;
-			case CLASS_REJECTED:
-			case CLASS_REJECT_BATCH:
-			case CLASS_TOO_LARGE:
-			case CLASS_EXISTS:
-			case CLASS_CONFLICT:
-				fail_batch_record(delivery, pending, i, false, answer->status,
-								  outcome->code,
-								  describe_no_answer(answer, outcome));
-				break;
-			case CLASS_RETRY:
-			case CLASS_UNKNOWN:
-				if (give_up)
-					fail_batch_record(delivery, pending, i, true, answer->status,
-									  outcome->code,
-									  describe_no_answer(answer, outcome));
-				else
-				{
-					pending->ambiguous = true;
-					open++;
-				}
-				break;
-			case CLASS_THROTTLED:
-			case CLASS_AUTH:
-			case CLASS_FATAL:
-				open++;
-				break;
-		}
-	}
-	return open;
-}
-
-static bool
-all_of_class(const RecordOutcome *outcomes, int count, OutcomeClass class,
-			 OutcomeClass or_class)
-{
-	for (int i = 0; i < count; i++)
-		if (outcomes[i].class != class && outcomes[i].class != or_class)
-			return false;
-	return true;
-}
-
-static const RecordOutcome *
-find_class(const RecordOutcome *outcomes, int count, OutcomeClass class)
-{
-	for (int i = 0; i < count; i++)
-		if (outcomes[i].class == class)
-			return &outcomes[i];
-	return NULL;
-}
-
-/* An answer that says something of the destination, beyond the batch. */
-static void
-heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
-				 const RecordOutcome *outcomes, int64 delay_ms)
-{
-	const RecordOutcome *outcome;
-
-	if ((outcome = find_class(outcomes, pending->count, CLASS_AUTH)) != NULL)
-		stop_delivery(delivery, DELIVERY_REFUSED,
-					  psprintf("the destination refuses the credentials: %s",
-							   describe_no_answer(answer, outcome)));
-	if ((outcome = find_class(outcomes, pending->count, CLASS_FATAL)) != NULL)
-		stop_delivery(delivery, DELIVERY_REFUSED,
-					  psprintf("the destination refuses this sync: %s",
-							   describe_no_answer(answer, outcome)));
-	if (find_class(outcomes, pending->count, CLASS_THROTTLED) != NULL)
-	{
-		pause_destination(delivery, delay_ms);
-		pending->attempts--;
-	}
-}
-
-static void
-count_given_up(Delivery *delivery, const HttpAnswer *answer)
-{
-	if (++delivery->given_up_in_a_row >= GIVEN_UP_IN_A_ROW)
-		stop_delivery(delivery, DELIVERY_UNREACHABLE,
-					  psprintf("%d batches in a row failed after %d attempts each: %s",
-							   delivery->given_up_in_a_row,
-							   delivery->definition->max_attempts,
-							   answer->error ? answer->error :
-							   psprintf("HTTP status %d", answer->status)));
-}
-
-static void
-handle_answer(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
-{
-	RecordOutcome *outcomes = palloc0(pending->count * sizeof(RecordOutcome));
-	bool		give_up = pending->attempts >= delivery->definition->max_attempts;
-	int64		retry_after_ms;
-	int64		delay_ms;
-	int			open;
-
-	delivery->not_sent_in_a_row = 0;
-	connector_attribute(delivery->connector, pending->batch, answer, outcomes,
-						&retry_after_ms);
-	delay_ms = Max(backoff_delay_ms(pending->attempts),
-				   Min(retry_after_ms, RETRY_AFTER_CAP_MS));
-	heed_destination(delivery, pending, answer, outcomes, delay_ms);
-
-	if (pending->count > 1 &&
-		all_of_class(outcomes, pending->count, CLASS_REJECT_BATCH, CLASS_TOO_LARGE))
-	{
-		batch_queue_split(delivery->queue, pending);
-		return;
-	}
-
-	open = settle_records(delivery, pending, answer, outcomes, give_up);
-	if (open < pending->count)
-	{
-		if (give_up && find_class(outcomes, pending->count, CLASS_OK) == NULL)
-			count_given_up(delivery, answer);
-		batch_queue_done(delivery->queue, pending, monotonic_ms() + delay_ms);
-	}
-	else
-		batch_queue_put_back(delivery->queue, pending, monotonic_ms() + delay_ms);
-}
-
-static void
 take_answers(Delivery *delivery)
 {
 	HttpAnswer *answer;
@@ -366,10 +153,7 @@ take_answers(Delivery *delivery)
 		acknowledgement_count_request(delivery->group, answer->resent ? 2 : 1,
 									  answer->bytes_sent,
 									  pending->attempts == 1);
-		if (answer->result == HTTP_NOT_SENT || answer->result == HTTP_REFUSED)
-			handle_not_sent(delivery, pending, answer);
-		else
-			handle_answer(delivery, pending, answer);
+		delivery_handle_answer(delivery, pending, answer);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(delivery->answer_context);
 	}
@@ -392,7 +176,7 @@ give_up_batch(Delivery *delivery, PendingBatch *pending)
 	for (int i = 0; i < pending->count; i++)
 	{
 		if (bundle->outcomes[pending->first + i] == OUTCOME_OPEN)
-			fail_batch_record(delivery, pending, i, true, 0, "no_answer",
+			delivery_fail_record(delivery, pending, i, true, 0, "no_answer",
 							  "the run ended before an answer came");
 	}
 }

@@ -1,0 +1,208 @@
+/*
+ * answer.c
+ *		What follows from the answer to a batch.
+ *
+ * What an answer means for each record is the connector's word (connector.h);
+ * what is done about it is decided here:
+ *
+ *	ok, gone_ok				acknowledged
+ *	rejected, exists, conflict
+ *							failed; the others of the batch are not touched
+ *	reject_batch, too_large	two halves, until the bad record is alone
+ *	retry, unknown			the same bytes and key again, later, up to
+ *							max_attempts; then failed, outcome unknown
+ *	throttled, not sent		again, later: the destination's state, so it counts
+ *							against no row
+ *	auth, fatal				nothing further is sent
+ */
+#include "postgres.h"
+
+#include "base/backoff.h"
+#include "http/redact.h"
+#include "run/delivery_state.h"
+
+/* So many batches given up in a row: the destination is not well. */
+#define GIVEN_UP_IN_A_ROW 10
+
+/* No byte of the request went out: no row has anything to do with it. */
+static void
+handle_not_sent(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
+{
+	int64		delay_ms;
+
+	/* Requests that failed side by side are one try. */
+	if (monotonic_ms() >= delivery->paused_until_ms)
+		delivery->not_sent_in_a_row++;
+	if (answer->result == HTTP_REFUSED)
+		delivery_stop(delivery, DELIVERY_REFUSED, answer->error);
+	else if (delivery->not_sent_in_a_row >= delivery->definition->max_attempts)
+		delivery_stop(delivery, DELIVERY_UNREACHABLE,
+					  psprintf("could not reach the destination: %s", answer->error));
+
+	delay_ms = backoff_delay_ms(delivery->not_sent_in_a_row);
+	pending->attempts--;
+	delivery_pause(delivery, delay_ms);
+	batch_queue_put_back(delivery->queue, pending, monotonic_ms() + delay_ms);
+}
+
+/* What is the matter with a record that is to be sent again, or is given up. */
+static const char *
+describe_no_answer(const HttpAnswer *answer, const RecordOutcome *outcome)
+{
+	if (outcome->message)
+		return redact_text(outcome->message, NULL, 0);
+	if (answer->error)
+		return answer->error;
+	return psprintf("HTTP status %d", answer->status);
+}
+
+/*
+ * Acts on the outcome of each record; those to be sent again stay open.
+ * Returns how many.
+ */
+static int
+settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
+			   const RecordOutcome *outcomes, bool give_up)
+{
+	Bundle	   *bundle = pending->loaded->bundle;
+	int			open = 0;
+
+	for (int i = 0; i < pending->count; i++)
+	{
+		const RecordOutcome *outcome = &outcomes[i];
+
+		switch (outcome->class)
+		{
+			case CLASS_OK:
+			case CLASS_GONE_OK:
+				acknowledge_record(delivery->group, bundle, pending->first + i);
+				loaded_bundle_settled(pending->loaded, 1);
+				delivery->given_up_in_a_row = 0;
+				break;
+			case CLASS_REJECTED:
+			case CLASS_REJECT_BATCH:
+			case CLASS_TOO_LARGE:
+			case CLASS_EXISTS:
+			case CLASS_CONFLICT:
+				delivery_fail_record(delivery, pending, i, false, answer->status,
+								  outcome->code,
+								  describe_no_answer(answer, outcome));
+				break;
+			case CLASS_RETRY:
+			case CLASS_UNKNOWN:
+				if (give_up)
+					delivery_fail_record(delivery, pending, i, true, answer->status,
+									  outcome->code,
+									  describe_no_answer(answer, outcome));
+				else
+				{
+					pending->ambiguous = true;
+					open++;
+				}
+				break;
+			case CLASS_THROTTLED:
+			case CLASS_AUTH:
+			case CLASS_FATAL:
+				open++;
+				break;
+		}
+	}
+	return open;
+}
+
+static bool
+all_of_class(const RecordOutcome *outcomes, int count, OutcomeClass class,
+			 OutcomeClass or_class)
+{
+	for (int i = 0; i < count; i++)
+		if (outcomes[i].class != class && outcomes[i].class != or_class)
+			return false;
+	return true;
+}
+
+static const RecordOutcome *
+find_class(const RecordOutcome *outcomes, int count, OutcomeClass class)
+{
+	for (int i = 0; i < count; i++)
+		if (outcomes[i].class == class)
+			return &outcomes[i];
+	return NULL;
+}
+
+/* An answer that says something of the destination, beyond the batch. */
+static void
+heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
+				 const RecordOutcome *outcomes, int64 delay_ms)
+{
+	const RecordOutcome *outcome;
+
+	if ((outcome = find_class(outcomes, pending->count, CLASS_AUTH)) != NULL)
+		delivery_stop(delivery, DELIVERY_REFUSED,
+					  psprintf("the destination refuses the credentials: %s",
+							   describe_no_answer(answer, outcome)));
+	if ((outcome = find_class(outcomes, pending->count, CLASS_FATAL)) != NULL)
+		delivery_stop(delivery, DELIVERY_REFUSED,
+					  psprintf("the destination refuses this sync: %s",
+							   describe_no_answer(answer, outcome)));
+	if (find_class(outcomes, pending->count, CLASS_THROTTLED) != NULL)
+	{
+		delivery_pause(delivery, delay_ms);
+		pending->attempts--;
+	}
+}
+
+static void
+count_given_up(Delivery *delivery, const HttpAnswer *answer)
+{
+	if (++delivery->given_up_in_a_row >= GIVEN_UP_IN_A_ROW)
+		delivery_stop(delivery, DELIVERY_UNREACHABLE,
+					  psprintf("%d batches in a row failed after %d attempts each: %s",
+							   delivery->given_up_in_a_row,
+							   delivery->definition->max_attempts,
+							   answer->error ? answer->error :
+							   psprintf("HTTP status %d", answer->status)));
+}
+
+static void
+handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
+{
+	RecordOutcome *outcomes = palloc0(pending->count * sizeof(RecordOutcome));
+	bool		give_up = pending->attempts >= delivery->definition->max_attempts;
+	int64		retry_after_ms;
+	int64		delay_ms;
+	int			open;
+
+	delivery->not_sent_in_a_row = 0;
+	connector_attribute(delivery->connector, pending->batch, answer, outcomes,
+						&retry_after_ms);
+	delay_ms = Max(backoff_delay_ms(pending->attempts),
+				   Min(retry_after_ms, RETRY_AFTER_CAP_MS));
+	heed_destination(delivery, pending, answer, outcomes, delay_ms);
+
+	if (pending->count > 1 &&
+		all_of_class(outcomes, pending->count, CLASS_REJECT_BATCH, CLASS_TOO_LARGE))
+	{
+		batch_queue_split(delivery->queue, pending);
+		return;
+	}
+
+	open = settle_records(delivery, pending, answer, outcomes, give_up);
+	if (open < pending->count)
+	{
+		if (give_up && find_class(outcomes, pending->count, CLASS_OK) == NULL)
+			count_given_up(delivery, answer);
+		batch_queue_done(delivery->queue, pending, monotonic_ms() + delay_ms);
+	}
+	else
+		batch_queue_put_back(delivery->queue, pending, monotonic_ms() + delay_ms);
+}
+
+void
+delivery_handle_answer(Delivery *delivery, PendingBatch *pending,
+					   const HttpAnswer *answer)
+{
+	if (answer->result == HTTP_NOT_SENT || answer->result == HTTP_REFUSED)
+		handle_not_sent(delivery, pending, answer);
+	else
+		handle_answered(delivery, pending, answer);
+}

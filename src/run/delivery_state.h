@@ -1,0 +1,62 @@
+/*
+ * delivery_state.h
+ *		What the parts of a delivery share: delivery.c, which sends, and answer.c,
+ *		which decides what follows from an answer.
+ */
+#ifndef SIGNALSMITH_DELIVERY_STATE_H
+#define SIGNALSMITH_DELIVERY_STATE_H
+
+#include "postgres.h"
+
+#include "lib/ilist.h"
+
+#include "connector/connector.h"
+#include "http/transport.h"
+#include "run/acknowledgement.h"
+#include "run/batch_queue.h"
+#include "run/delivery.h"
+#include "store/definition.h"
+
+typedef struct Delivery
+{
+	const RunClaim *claim;
+	const SyncDefinition *definition;
+	RunFacts	facts;
+	Connector  *connector;
+	Transport  *transport;
+	BatchQueue *queue;
+	AcknowledgementGroup *group;
+	MemoryContext context;
+	MemoryContext answer_context;	/* emptied after each answer */
+	int			max_in_flight;
+	dlist_head	in_flight;		/* of PendingBatch */
+
+	int64		paused_until_ms;	/* the destination asked for it */
+	int			not_sent_in_a_row;
+	int			given_up_in_a_row;
+
+	bool		stopping;		/* send nothing further */
+	DeliveryEnd end;
+	char	   *error;
+	int64		cancelled_at_ms;
+} Delivery;
+
+/* Sends nothing further, and says why; the first reason counts. */
+extern void delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error);
+
+/* Sends nothing for so long. */
+extern void delivery_pause(Delivery *delivery, int64 delay_ms);
+
+/* The record of a batch at this index has failed. */
+extern void delivery_fail_record(Delivery *delivery, PendingBatch *pending,
+								 int index, bool unknown, int status,
+								 const char *code, const char *message);
+
+/*
+ * Acts on the answer to a batch, or on what came instead of one.  The batch is
+ * put back, split or done with afterwards.
+ */
+extern void delivery_handle_answer(Delivery *delivery, PendingBatch *pending,
+								   const HttpAnswer *answer);
+
+#endif							/* SIGNALSMITH_DELIVERY_STATE_H */
