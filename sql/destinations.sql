@@ -29,6 +29,7 @@ CREATE FUNCTION signalsmith._write_destination(caller regrole, changed_destinati
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     written signalsmith.destination;
+    manifest jsonb;
     what CONSTANT text := 'the definition of a destination';
 BEGIN
     PERFORM signalsmith._check_keys(what, changes, ARRAY['name', 'connector', 'config', 'description']);
@@ -58,8 +59,8 @@ BEGIN
                 DETAIL = format('It is of JSON type %s.', jsonb_typeof(written.config));
         END IF;
     END IF;
-    PERFORM signalsmith._check_destination(written.connector,
-        signalsmith._manifest_of(written.connector), written.config);
+    manifest := signalsmith._manifest_of(written.connector);
+    PERFORM signalsmith._check_destination(written.connector, manifest, written.config);
 
     BEGIN
         IF changed_destination IS NOT NULL THEN

@@ -23,9 +23,9 @@ CREATE FUNCTION signalsmith._hint_for_choice(word text, choices text[]) RETURNS 
     RETURN concat_ws(' ',
         'Did you mean "' || signalsmith._closest(word, choices) || '"?',
         CASE WHEN cardinality(choices) BETWEEN 1 AND 12
-             THEN 'There is ' || signalsmith._quoted_list(choices) || '.'
+             THEN 'Choices: ' || signalsmith._quoted_list(choices) || '.'
              WHEN cardinality(choices) > 12 AND signalsmith._closest(word, choices) IS NULL
-             THEN 'There is ' || signalsmith._quoted_list(choices[1:12]) || ' and '
+             THEN 'Choices: ' || signalsmith._quoted_list(choices[1:12]) || ' and '
                   || cardinality(choices) - 12 || ' more.'
         END);
 COMMENT ON FUNCTION signalsmith._hint_for_choice(text, text[]) IS

@@ -38,16 +38,10 @@ BEGIN
     RETURN NEXT;
 
     name := 'owner of syncs';
-    BEGIN
-        PERFORM signalsmith._check_owner(caller);
-        ok := true;
-        detail := format('role "%s" can own syncs', caller);
-        hint := NULL;
-    EXCEPTION
-        WHEN insufficient_privilege OR invalid_authorization_specification THEN
-            ok := false;
-            GET STACKED DIAGNOSTICS detail = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-    END;
+    detail := signalsmith._owner_obstacle(caller);
+    ok := detail IS NULL;
+    detail := coalesce(detail, format('role "%s" can own syncs', caller));
+    hint := CASE WHEN NOT ok THEN 'A sync runs connected as its owner: use a role with LOGIN and CONNECT.' END;
     RETURN NEXT;
 
     name := 'pg_cron';

@@ -30,7 +30,7 @@ CREATE FUNCTION signalsmith._raise_transition(sync signalsmith.sync, action text
 BEGIN
     RAISE EXCEPTION 'cannot % sync "%" because its status is "%"', action, sync.name, sync.status
         USING ERRCODE = 'object_not_in_prerequisite_state',
-        DETAIL = sync.status_error,
+        DETAIL = coalesce(sync.status_error, ''),
         HINT = format(hint, 'sync_' || sync.id);
 END
 $$;

@@ -73,8 +73,9 @@ CREATE FUNCTION signalsmith._write_model(caller regrole, changed_model bigint, c
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     written signalsmith.model;
+    what CONSTANT text := 'the definition of a model';
 BEGIN
-    PERFORM signalsmith._check_keys('the definition of a model', changes,
+    PERFORM signalsmith._check_keys(what, changes,
         ARRAY['name', 'query', 'primary_key', 'identifiers', 'source', 'description']);
     written.owner := caller;
     IF changed_model IS NOT NULL THEN
@@ -82,20 +83,20 @@ BEGIN
     END IF;
 
     IF changes ? 'name' THEN
-        written.name := signalsmith._text_of('the definition of a model', changes, 'name');
+        written.name := signalsmith._text_of(what, changes, 'name');
         PERFORM signalsmith._check_name('model', written.name);
         IF signalsmith._id_of('model', written.name) <> coalesce(changed_model, 0) THEN
             PERFORM signalsmith._raise_name_taken('model', written.name);
         END IF;
     END IF;
     IF changes ? 'description' THEN
-        written.description := signalsmith._text_of('the definition of a model', changes, 'description');
+        written.description := signalsmith._text_of(what, changes, 'description');
     END IF;
     IF changes ? 'source' THEN
-        written.source := signalsmith._check_source(signalsmith._text_of('the definition of a model', changes, 'source'));
+        written.source := signalsmith._check_source(signalsmith._text_of(what, changes, 'source'));
     END IF;
     IF changes ? 'query' THEN
-        written.query := signalsmith._text_of('the definition of a model', changes, 'query');
+        written.query := signalsmith._text_of(what, changes, 'query');
         IF written.query IS NULL THEN
             RAISE EXCEPTION 'model "%" needs a query', written.name
                 USING ERRCODE = 'invalid_parameter_value',
@@ -106,10 +107,10 @@ BEGIN
         written.columns := signalsmith._describe_query(written.query, written.owner, written.search_path);
     END IF;
     IF changes ? 'primary_key' THEN
-        written.primary_key := signalsmith._texts_of('the definition of a model', changes, 'primary_key');
+        written.primary_key := signalsmith._texts_of(what, changes, 'primary_key');
     END IF;
     IF changes ? 'identifiers' THEN
-        written.identifiers := nullif(signalsmith._texts_of('the definition of a model', changes, 'identifiers'), '{}');
+        written.identifiers := nullif(signalsmith._texts_of(what, changes, 'identifiers'), '{}');
     END IF;
 
     IF coalesce(cardinality(written.primary_key), 0) = 0 THEN

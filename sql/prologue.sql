@@ -7,8 +7,10 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 
 DO $$
 BEGIN
-    IF NOT (SELECT pg_has_role(current_user, nspowner, 'MEMBER')
-            FROM pg_namespace WHERE nspname = 'signalsmith') THEN
+    -- Whose schema it is, he may replace what is in it.
+    IF NOT (SELECT rolsuper OR rolname = current_user
+            FROM pg_namespace JOIN pg_roles r ON r.oid = nspowner
+            WHERE nspname = 'signalsmith') THEN
         RAISE EXCEPTION 'schema "signalsmith" belongs to another role'
             USING ERRCODE = 'insufficient_privilege',
                   HINT = 'Drop the schema, or make it yours with ALTER SCHEMA signalsmith OWNER TO.';

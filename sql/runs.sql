@@ -17,7 +17,7 @@ BEGIN
     IF sync.status = 'error' THEN
         RAISE EXCEPTION 'cannot trigger sync "%" because it is in error', sync.name
             USING ERRCODE = 'object_not_in_prerequisite_state',
-            DETAIL = sync.status_error,
+            DETAIL = coalesce(sync.status_error, ''),
             HINT = format('Remove the cause, then run SELECT signalsmith.resume_sync(''sync_%s'').', sync.id);
     ELSIF sync.status = 'archived' THEN
         RAISE EXCEPTION 'cannot trigger sync "%" because it is archived', sync.name
@@ -29,23 +29,30 @@ $$;
 COMMENT ON FUNCTION signalsmith._refuse_trigger(signalsmith.sync) IS
     'refuses a trigger in error and archived, naming the way out';
 
--- The lock on the sync keeps the scheduler off it until our transaction ends,
--- which may be long: it skips what is locked, and does not wait for us.  It does
--- not keep a runner from recording anything.
+-- Two locks, until the transaction ends.  The one on the sync keeps the scheduler
+-- off it, which skips what is locked and does not wait for us; it does not keep
+-- a runner from recording anything.  The one on a run that is queued already
+-- keeps it from starting, since it has to see what this transaction did.
 CREATE FUNCTION signalsmith._trigger_sync(caller regrole, sync text, full_resync boolean) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     triggered_sync bigint := signalsmith._find(caller, 'sync', sync, true);
+    everything boolean := coalesce(full_resync, false);
     locked signalsmith.sync;
     run_id bigint;
 BEGIN
     SELECT * INTO locked FROM signalsmith.sync WHERE id = triggered_sync FOR KEY SHARE;
     PERFORM signalsmith._refuse_trigger(locked);
-    INSERT INTO signalsmith.run AS r (sync_id, trigger, full_resync)
-    VALUES (triggered_sync, 'manual', coalesce(_trigger_sync.full_resync, false))
-    ON CONFLICT (sync_id) WHERE status = 'queued'
-        DO UPDATE SET full_resync = r.full_resync OR excluded.full_resync
-    RETURNING r.id INTO run_id;
+
+    UPDATE signalsmith.run r SET full_resync = r.full_resync OR everything
+    WHERE sync_id = triggered_sync AND status = 'queued' RETURNING id INTO run_id;
+    IF run_id IS NULL THEN
+        INSERT INTO signalsmith.run AS r (sync_id, trigger, full_resync)
+        VALUES (triggered_sync, 'manual', everything)
+        ON CONFLICT (sync_id) WHERE status = 'queued'
+            DO UPDATE SET full_resync = r.full_resync OR everything
+        RETURNING r.id INTO run_id;
+    END IF;
     PERFORM signalsmith._wake();
     RETURN 'run_' || run_id;
 END
@@ -76,7 +83,9 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     ), queued AS (
         INSERT INTO signalsmith.run (sync_id, trigger)
-        SELECT id, 'schedule' FROM due WHERE run_now
+        SELECT id, 'schedule' FROM due
+        WHERE run_now AND NOT EXISTS (
+            SELECT FROM signalsmith.run r WHERE r.sync_id = due.id AND r.status = 'queued')
         ON CONFLICT (sync_id) WHERE status = 'queued' DO NOTHING
     )
     UPDATE signalsmith.sync s SET next_run_at = due.next_time FROM due WHERE s.id = due.id;

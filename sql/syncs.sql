@@ -10,7 +10,7 @@ BEGIN
     IF mode = ANY (modes) THEN
         RETURN mode;
     END IF;
-    RAISE EXCEPTION '%', coalesce(format('unknown mode "%s"', mode), 'mode must not be null')
+    RAISE EXCEPTION '%', coalesce('unknown mode "' || mode || '"', 'mode must not be null')
         USING ERRCODE = 'invalid_parameter_value',
         HINT = signalsmith._hint_for_choice(mode, modes);
 END
@@ -48,7 +48,7 @@ BEGIN
     IF amount IS NULL OR amount <> trunc(amount) OR amount NOT BETWEEN 1 AND highest THEN
         RAISE EXCEPTION '"%" must be a whole number from 1 to %', unit, highest
             USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = format('It is %s.', schedule->unit);
+            DETAIL = format('It is %s.', left((schedule->unit)::text, 100));
     END IF;
     RETURN jsonb_build_object('type', 'interval', unit, amount::integer);
 END
@@ -80,7 +80,7 @@ BEGIN
             USING ERRCODE = 'feature_not_supported',
             HINT = 'Use an interval, for example {"type":"interval","interval_minutes":60}.';
     END IF;
-    RAISE EXCEPTION '%', coalesce(format('unknown schedule type "%s"', type), 'a schedule needs a "type"')
+    RAISE EXCEPTION '%', coalesce('unknown schedule type "' || type || '"', 'a schedule needs a "type"')
         USING ERRCODE = 'invalid_parameter_value',
         HINT = signalsmith._hint_for_choice(type, types);
 END
@@ -273,30 +273,40 @@ COMMENT ON FUNCTION signalsmith._check_field_mappings(jsonb, jsonb) IS
 
 -- Who may own a sync, and use what -------------------------------------------
 
--- Runners connect as the owner.
+-- Why no runner could connect as this role, asked again at each run.
+CREATE FUNCTION signalsmith._owner_obstacle(owner regrole) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    RETURN (SELECT CASE
+            WHEN r.oid IS NULL THEN format('role %s no longer exists', owner)
+            WHEN r.rolsuper AND NOT current_setting('signalsmith.allow_superuser_syncs')::boolean
+                THEN 'a superuser may not own syncs, since signalsmith.allow_superuser_syncs is off'
+            WHEN NOT r.rolcanlogin AND current_setting('server_version_num')::integer < 170000
+                THEN format('role "%s" cannot log in', r.rolname)
+            WHEN NOT has_database_privilege(r.oid, current_database(), 'CONNECT')
+                THEN format('role "%s" may not connect to database "%s"', r.rolname, current_database())
+        END
+        FROM (VALUES (1)) AS one LEFT JOIN pg_roles r ON r.oid = owner);
+COMMENT ON FUNCTION signalsmith._owner_obstacle(regrole) IS
+    'why a sync of this role cannot run; NULL when it can';
+
 CREATE FUNCTION signalsmith._check_owner(owner regrole) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    obstacle text := signalsmith._owner_obstacle(owner);
 BEGIN
-    IF signalsmith._is_superuser(owner)
-        AND NOT current_setting('signalsmith.allow_superuser_syncs')::boolean THEN
-        RAISE EXCEPTION 'a superuser may not own syncs here'
+    IF obstacle IS NOT NULL THEN
+        RAISE EXCEPTION '%', obstacle
             USING ERRCODE = 'insufficient_privilege',
-            DETAIL = 'The setting signalsmith.allow_superuser_syncs is off.',
-            HINT = 'Create it as another role, with SET ROLE.';
-    ELSIF NOT (SELECT rolcanlogin FROM pg_roles WHERE oid = owner)
-        AND current_setting('server_version_num')::integer < 170000 THEN
-        RAISE EXCEPTION 'role "%" cannot own syncs because it cannot log in', owner
-            USING ERRCODE = 'invalid_authorization_specification',
-            DETAIL = 'Runs connect to the database as the owner of the sync.',
-            HINT = format('Run ALTER ROLE %s LOGIN; it needs no password for this.', owner);
-    ELSIF NOT has_database_privilege(owner, current_database(), 'CONNECT') THEN
-        RAISE EXCEPTION 'role "%" cannot own syncs because it may not connect to this database', owner
-            USING ERRCODE = 'insufficient_privilege',
-            HINT = format('Run GRANT CONNECT ON DATABASE %I TO %s.', current_database(), owner);
+            DETAIL = 'A sync runs connected as its owner.',
+            HINT = CASE WHEN obstacle LIKE '%log in' THEN
+                            format('Run ALTER ROLE %s LOGIN, which needs no password, or create the sync as another role.', owner)
+                        WHEN obstacle LIKE '%connect to%' THEN
+                            format('Run GRANT CONNECT ON DATABASE %I TO %s.', current_database(), owner)
+                        ELSE 'Create the sync as another role, with SET ROLE.' END;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION signalsmith._check_owner(regrole) IS 'refuses a role as which no run could connect';
+COMMENT ON FUNCTION signalsmith._check_owner(regrole) IS 'refuses an owner as whom no run could connect';
 
 -- The same question when a run is due, for the scheduler: the role may have
 -- changed, or be gone, since the sync was defined.
@@ -471,7 +481,7 @@ BEGIN
         IF NOT definition ? required THEN
             RAISE EXCEPTION 'a sync needs a %', required
                 USING ERRCODE = 'invalid_parameter_value',
-                HINT = CASE WHEN required <> 'name' THEN format('Give the %s''s name or id.', required) END;
+                HINT = CASE required WHEN 'name' THEN '' ELSE format('Give the %s''s name or id.', required) END;
         END IF;
     END LOOP;
     PERFORM signalsmith._check_owner(caller);

@@ -122,7 +122,8 @@ call_private(CallTarget *target, FunctionCallInfo fcinfo, Oid caller)
 /*
  * Raises the error again for the caller: with the context that his own
  * functions give it, without ours, which would bury the hint.  An internal
- * error keeps everything.
+ * error keeps everything.  PL/pgSQL's RAISE cannot leave a part out: an empty
+ * one stands for none.
  */
 static void pg_attribute_noreturn()
 raise_for_caller(MemoryContext context)
@@ -134,6 +135,10 @@ raise_for_caller(MemoryContext context)
 	FlushErrorState();
 	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INTERNAL_ERROR)
 		error->context = NULL;
+	if (error->detail && error->detail[0] == '\0')
+		error->detail = NULL;
+	if (error->hint && error->hint[0] == '\0')
+		error->hint = NULL;
 	ThrowErrorData(error);
 	pg_unreachable();
 }

@@ -18,11 +18,12 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "base/compat.h"
 #include "plan/plan.h"
 #include "store/definition.h"
 #include "store/scope.h"
 
-PG_FUNCTION_INFO_V1(signalsmith_preview_sync);
+SQL_FUNCTION(signalsmith_preview_sync);
 
 typedef struct PreviewedChange
 {

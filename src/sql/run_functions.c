@@ -24,10 +24,10 @@
 #define FIRST_LOOK_MS 5
 #define LAST_LOOK_MS 200
 
-PG_FUNCTION_INFO_V1(signalsmith_wake);
-PG_FUNCTION_INFO_V1(signalsmith_signal_runner);
-PG_FUNCTION_INFO_V1(signalsmith_progress);
-PG_FUNCTION_INFO_V1(signalsmith_wait_for_run);
+SQL_FUNCTION(signalsmith_wake);
+SQL_FUNCTION(signalsmith_signal_runner);
+SQL_FUNCTION(signalsmith_progress);
+SQL_FUNCTION(signalsmith_wait_for_run);
 
 Datum
 signalsmith_wake(PG_FUNCTION_ARGS)
