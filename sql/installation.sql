@@ -44,6 +44,13 @@ BEGIN
     hint := CASE WHEN NOT ok THEN 'A sync runs connected as its owner: use a role with LOGIN and CONNECT.' END;
     RETURN NEXT;
 
+    name := 'signalsmith.key_file';
+    detail := signalsmith._key_problem();
+    ok := detail IS NULL;
+    detail := coalesce(detail, 'usable');
+    hint := CASE WHEN NOT ok THEN 'Only secrets need it: put the output of "openssl rand -hex 32" into a file that only the server''s user can read, outside the data directory.' END;
+    RETURN NEXT;
+
     name := 'pg_cron';
     ok := EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron');
     detail := CASE WHEN ok THEN (SELECT 'version ' || extversion FROM pg_extension WHERE extname = 'pg_cron')

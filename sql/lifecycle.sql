@@ -75,9 +75,7 @@ BEGIN
             'Run SELECT signalsmith.restore_sync(''%s''), which leaves it paused.');
     ELSIF locked.status <> 'paused' THEN
         PERFORM signalsmith._set_status(locked.id, 'paused');
-        UPDATE signalsmith.run SET status = 'cancelled', finished_at = clock_timestamp(),
-            error = 'the sync was paused'
-        WHERE sync_id = locked.id AND status = 'queued' AND trigger = 'schedule';
+        PERFORM signalsmith._end_queued_runs(locked.id, '{schedule}', 'the sync was paused');
     END IF;
 END
 $$;
@@ -117,7 +115,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM signalsmith._set_status(locked.id, 'archived');
-    PERFORM signalsmith._end_queued_run(locked.id, 'the sync was archived');
+    PERFORM signalsmith._end_queued_runs(locked.id, '{manual,schedule,api}', 'the sync was archived');
     PERFORM signalsmith._request_cancel(id) FROM signalsmith.run
     WHERE sync_id = locked.id AND status = 'running';
 END
@@ -176,6 +174,13 @@ DECLARE
 BEGIN
     PERFORM signalsmith._lock_without_live_run(forgotten, 'reset');
     DELETE FROM signalsmith.segment WHERE sync_id = forgotten;
+
+    -- Deletes that wait for approval, or are approved, come from the snapshot.
+    PERFORM signalsmith._cancel_queued(id, 'the sync was reset') FROM signalsmith.run
+    WHERE sync_id = forgotten AND status = 'queued' AND planned_at IS NOT NULL;
+    DELETE FROM signalsmith.outbox WHERE run_id IN
+        (SELECT id FROM signalsmith.run WHERE sync_id = forgotten AND deletes_held > 0);
+    UPDATE signalsmith.run SET deletes_held = 0 WHERE sync_id = forgotten AND deletes_held > 0;
     UPDATE signalsmith.sync SET snapshot_key = NULL, snapshot_rows = 0 WHERE id = forgotten;
 END
 $$;

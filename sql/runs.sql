@@ -45,11 +45,12 @@ BEGIN
     PERFORM signalsmith._refuse_trigger(locked);
 
     UPDATE signalsmith.run r SET full_resync = r.full_resync OR everything
-    WHERE sync_id = triggered_sync AND status = 'queued' RETURNING id INTO run_id;
+    WHERE sync_id = triggered_sync AND status = 'queued' AND planned_at IS NULL
+    RETURNING id INTO run_id;
     IF run_id IS NULL THEN
         INSERT INTO signalsmith.run AS r (sync_id, trigger, full_resync)
         VALUES (triggered_sync, 'manual', everything)
-        ON CONFLICT (sync_id) WHERE status = 'queued'
+        ON CONFLICT (sync_id) WHERE status = 'queued' AND planned_at IS NULL
             DO UPDATE SET full_resync = r.full_resync OR everything
         RETURNING r.id INTO run_id;
     END IF;
@@ -85,8 +86,9 @@ BEGIN
         INSERT INTO signalsmith.run (sync_id, trigger)
         SELECT id, 'schedule' FROM due
         WHERE run_now AND NOT EXISTS (
-            SELECT FROM signalsmith.run r WHERE r.sync_id = due.id AND r.status = 'queued')
-        ON CONFLICT (sync_id) WHERE status = 'queued' DO NOTHING
+            SELECT FROM signalsmith.run r
+            WHERE r.sync_id = due.id AND r.status = 'queued' AND r.planned_at IS NULL)
+        ON CONFLICT (sync_id) WHERE status = 'queued' AND planned_at IS NULL DO NOTHING
     )
     UPDATE signalsmith.sync s SET next_run_at = due.next_time FROM due WHERE s.id = due.id;
 
@@ -100,13 +102,30 @@ COMMENT ON FUNCTION signalsmith._enqueue_due() IS
 
 -- Ending ---------------------------------------------------------------------
 
-CREATE FUNCTION signalsmith._end_queued_run(ended_sync bigint, reason text) RETURNS void
+-- A run of approved deletes has its plan already; it is forgotten, and the next
+-- run that looks at the model plans those deletes again.
+CREATE FUNCTION signalsmith._cancel_queued(cancelled_run bigint, reason text) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    UPDATE signalsmith.run SET status = 'cancelled', finished_at = clock_timestamp(), error = reason
-    WHERE sync_id = ended_sync AND status = 'queued';
+    UPDATE signalsmith.run SET status = 'cancelled', phase = NULL, finished_at = clock_timestamp(), error = reason
+    WHERE id = cancelled_run AND status = 'queued';
+    DELETE FROM signalsmith.outbox WHERE run_id = cancelled_run;
 END;
-COMMENT ON FUNCTION signalsmith._end_queued_run(bigint, text) IS 'cancels the run that waits, if one does';
+COMMENT ON FUNCTION signalsmith._cancel_queued(bigint, text) IS 'cancels a run that waits, and is locked';
+
+CREATE FUNCTION signalsmith._end_queued_runs(ended_sync bigint, triggers text[], reason text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    waiting bigint;
+BEGIN
+    FOR waiting IN SELECT id FROM signalsmith.run
+        WHERE sync_id = ended_sync AND status = 'queued' AND trigger = ANY (triggers) FOR UPDATE LOOP
+        PERFORM signalsmith._cancel_queued(waiting, reason);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._end_queued_runs(bigint, text[], text) IS
+    'cancels the runs of a sync that wait and were triggered like this';
 
 CREATE FUNCTION signalsmith._request_cancel(running_run bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -129,8 +148,7 @@ DECLARE
 BEGIN
     SELECT status INTO current_status FROM signalsmith.run WHERE id = cancelled_run FOR UPDATE;
     IF current_status = 'queued' THEN
-        UPDATE signalsmith.run SET status = 'cancelled', finished_at = clock_timestamp()
-        WHERE id = cancelled_run;
+        PERFORM signalsmith._cancel_queued(cancelled_run, NULL);
     ELSIF current_status = 'running' THEN
         PERFORM signalsmith._request_cancel(cancelled_run);
     ELSE
@@ -179,7 +197,7 @@ BEGIN
             ELSE format('%s failed runs in a row, the last one with: %s',
                         moved.failed_in_a_row, finished.error) END;
         moved.next_run_at := NULL;
-        PERFORM signalsmith._end_queued_run(moved.id, 'the sync went into error');
+        PERFORM signalsmith._end_queued_runs(moved.id, '{manual,schedule,api}', 'the sync went into error');
     END IF;
 
     UPDATE signalsmith.sync SET status = moved.status, status_error = moved.status_error,
@@ -240,25 +258,40 @@ COMMENT ON FUNCTION signalsmith.preview_sync(text, integer) IS
 
 -- The bundles that the run left in the outbox become those of a new run, which
 -- has its plan already and only delivers: exactly what was held is released.
+-- Nobody may have looked at the model since, or be about to before those deletes
+-- are sent: what they delete may be back by then.
 CREATE FUNCTION signalsmith._approve_deletes(caller regrole, run text) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     held_run bigint := signalsmith._find(caller, 'run', run, true);
     held signalsmith.run;
+    later signalsmith.run;
     new_run bigint;
 BEGIN
+    PERFORM FROM signalsmith.sync s
+    WHERE s.id = (SELECT sync_id FROM signalsmith.run WHERE id = held_run) FOR UPDATE;
     SELECT * INTO held FROM signalsmith.run WHERE id = held_run FOR UPDATE;
     IF held.status <> 'held' OR held.deletes_held = 0 THEN
         RAISE EXCEPTION 'run "%" holds no deletes', run
             USING ERRCODE = 'object_not_in_prerequisite_state',
             DETAIL = format('Its status is "%s".', held.status);
-    ELSIF EXISTS (SELECT FROM signalsmith.run r
-                  WHERE r.sync_id = held.sync_id AND r.id > held.id AND r.planned_at IS NOT NULL) THEN
+    END IF;
+
+    SELECT * INTO later FROM signalsmith.run r
+    WHERE r.sync_id = held.sync_id AND r.id > held.id
+        AND (r.planned_at IS NOT NULL OR r.status IN ('queued', 'running'))
+    ORDER BY r.id DESC LIMIT 1;
+    IF FOUND AND later.status IN ('queued', 'running') THEN
+        RAISE EXCEPTION 'cannot approve the deletes of run "%" while run "run_%" is %', run, later.id, later.status
+            USING ERRCODE = 'object_in_use',
+            HINT = format('Wait for it, or run SELECT signalsmith.cancel_run(''run_%s''), then approve again.', later.id);
+    ELSIF FOUND THEN
         RAISE EXCEPTION 'the deletes of run "%" are out of date', run
             USING ERRCODE = 'object_not_in_prerequisite_state',
             DETAIL = 'A later run has looked at the model again; what it still has to delete, it holds itself.',
             HINT = 'Approve the deletes of the latest held run.';
     END IF;
+
     INSERT INTO signalsmith.run (sync_id, trigger, phase, planned_at, definition, changes_planned,
         batches_planned, snapshot_rows)
     SELECT held.sync_id, 'manual', 'deliver', clock_timestamp(), held.definition, held.deletes_held,
@@ -270,11 +303,6 @@ BEGIN
     UPDATE signalsmith.run SET deletes_held = 0 WHERE id = held.id;
     PERFORM signalsmith._wake();
     RETURN 'run_' || new_run;
-EXCEPTION
-    WHEN unique_violation THEN
-        RAISE EXCEPTION 'a run of this sync is queued already'
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Wait for it or cancel it, then approve again.';
 END
 $$;
 COMMENT ON FUNCTION signalsmith._approve_deletes(regrole, text) IS 'private part of approve_deletes';

@@ -273,7 +273,8 @@ COMMENT ON FUNCTION signalsmith._check_field_mappings(jsonb, jsonb) IS
 
 -- Who may own a sync, and use what -------------------------------------------
 
--- Why no runner could connect as this role, asked again at each run.
+-- Asked when a sync is created, and by the scheduler before each run: the role
+-- may have changed, or be gone, since.
 CREATE FUNCTION signalsmith._owner_obstacle(owner regrole) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     RETURN (SELECT CASE
@@ -307,28 +308,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION signalsmith._check_owner(regrole) IS 'refuses an owner as whom no run could connect';
-
--- The same question when a run is due, for the scheduler: the role may have
--- changed, or be gone, since the sync was defined.
-CREATE FUNCTION signalsmith._owner_obstacle(owner regrole) RETURNS text
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    message text;
-    hint text;
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE oid = owner) THEN
-        RETURN 'the role that owns the sync does not exist any more';
-    END IF;
-    PERFORM signalsmith._check_owner(owner);
-    RETURN NULL;
-EXCEPTION
-    WHEN insufficient_privilege OR invalid_authorization_specification THEN
-        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-        RETURN format('%s (%s)', message, hint);
-END
-$$;
-COMMENT ON FUNCTION signalsmith._owner_obstacle(regrole) IS
-    'why no run can connect as this role; NULL: it can';
 
 -- Both who writes the definition and as whom it runs need the right.
 CREATE FUNCTION signalsmith._usable(caller regrole, owner regrole, kind text, ref text) RETURNS bigint

@@ -137,8 +137,9 @@ CREATE TABLE signalsmith.run (
     error           text
 );
 CREATE INDEX run_sync ON signalsmith.run (sync_id, id);
-CREATE UNIQUE INDEX run_one_queued ON signalsmith.run (sync_id) WHERE status = 'queued';
+CREATE UNIQUE INDEX run_one_queued ON signalsmith.run (sync_id) WHERE status = 'queued' AND planned_at IS NULL;
 CREATE UNIQUE INDEX run_one_running ON signalsmith.run (sync_id) WHERE status = 'running';
+COMMENT ON INDEX signalsmith.run_one_queued IS 'triggers coalesce; a run of approved deletes, planned when it is queued, stands apart';
 COMMENT ON COLUMN signalsmith.run.deletes_held IS 'deletes of this run that wait in the outbox for approve_deletes';
 COMMENT ON COLUMN signalsmith.run.creates_supersede IS 'keys that it creates may have older entries in the snapshot';
 COMMENT ON COLUMN signalsmith.run.snapshot_rows IS 'records in the snapshot when the run was planned';

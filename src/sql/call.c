@@ -30,6 +30,7 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
+#include "sql/call.h"
 #include "store/scope.h"
 
 /*
@@ -190,6 +191,36 @@ signalsmith_call(PG_FUNCTION_ARGS)
 	result = call_guarded(target, fcinfo, caller);
 	scope_leave(&scope);
 	return result;
+}
+
+int64
+find_for_caller(const char *kind, const char *ref, bool manage)
+{
+	Oid			caller = GetUserId();
+	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback *outer_context = error_context_stack;
+	int64		found;
+	Scope		scope;
+
+	scope_enter(&scope);
+	error_context_stack = NULL;
+	PG_TRY();
+	{
+		scope_execute("SELECT signalsmith._find($1::oid::regrole, $2, $3, $4)",
+					  "ottb", ObjectIdGetDatum(caller),
+					  CStringGetTextDatum(kind), CStringGetTextDatum(ref),
+					  BoolGetDatum(manage));
+	}
+	PG_CATCH();
+	{
+		error_context_stack = outer_context;
+		raise_for_caller(context);
+	}
+	PG_END_TRY();
+	error_context_stack = outer_context;
+	found = scope_int64(0, 1);
+	scope_leave(&scope);
+	return found;
 }
 
 Datum

@@ -20,8 +20,8 @@
 
 #include "base/compat.h"
 #include "plan/plan.h"
+#include "sql/call.h"
 #include "store/definition.h"
-#include "store/scope.h"
 
 SQL_FUNCTION(signalsmith_preview_sync);
 
@@ -102,21 +102,6 @@ drop_changes(PlanSink *sink, const RecordKey *keys, int key_count,
 	}
 }
 
-static int64
-find_sync(const char *ref)
-{
-	Oid			caller = GetUserId();
-	int64		sync_id;
-	Scope		scope;
-
-	scope_enter(&scope);
-	scope_execute("SELECT signalsmith._find($1::oid::regrole, 'sync', $2, true)",
-				  "ot", ObjectIdGetDatum(caller), CStringGetTextDatum(ref));
-	sync_id = scope_int64(0, 1);
-	scope_leave(&scope);
-	return sync_id;
-}
-
 static void
 plan_as_owner(const SyncDefinition *definition, PreviewSink *preview)
 {
@@ -181,6 +166,7 @@ signalsmith_preview_sync(PG_FUNCTION_ARGS)
 {
 	PreviewSink preview = {0};
 	SyncDefinition *definition;
+	int64		sync_id;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
@@ -194,7 +180,8 @@ signalsmith_preview_sync(PG_FUNCTION_ARGS)
 	preview.context = CurrentMemoryContext;
 	preview.max_rows = Max(0, PG_GETARG_INT32(1));
 
-	definition = definition_read(find_sync(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	sync_id = find_for_caller("sync", text_to_cstring(PG_GETARG_TEXT_PP(0)), true);
+	definition = definition_read(sync_id);
 	plan_as_owner(definition, &preview);
 	tell_rejections(&preview);
 	return_changes((ReturnSetInfo *) fcinfo->resultinfo, &preview);

@@ -16,6 +16,7 @@
 #include "base/backoff.h"
 #include "base/compat.h"
 #include "base/settings.h"
+#include "sql/call.h"
 #include "store/scope.h"
 #include "workers/shared_state.h"
 #include "workers/wake.h"
@@ -68,9 +69,6 @@ signalsmith_progress(PG_FUNCTION_ARGS)
 
 /* --- waiting --- */
 
-static const char *const find_run_query =
-"SELECT signalsmith._find($1::oid::regrole, 'run', $2)";
-
 /*
  * pg_current_xact_id_if_assigned() is ours: a run that this very transaction
  * has queued cannot start before it commits.
@@ -78,21 +76,6 @@ static const char *const find_run_query =
 static const char *const run_status_query =
 "SELECT status, xmin = pg_current_xact_id_if_assigned()::xid"
 " FROM signalsmith.run WHERE id = $1";
-
-static int64
-find_run(const char *ref)
-{
-	Oid			caller = GetUserId();
-	int64		run_id;
-	Scope		scope;
-
-	scope_enter(&scope);
-	scope_execute(find_run_query, "ot", ObjectIdGetDatum(caller),
-				  CStringGetTextDatum(ref));
-	run_id = scope_int64(0, 1);
-	scope_leave(&scope);
-	return run_id;
-}
 
 /* The status as of now, not as of the caller's snapshot. */
 static char *
@@ -168,7 +151,7 @@ signalsmith_wait_for_run(PG_FUNCTION_ARGS)
 		(int64) (DatumGetFloat8(DirectFunctionCall2(interval_part,
 													CStringGetTextDatum("epoch"),
 													PG_GETARG_DATUM(1))) * 1000);
-	run_id = find_run(ref);
+	run_id = find_for_caller("run", ref, false);
 
 	for (;;)
 	{

@@ -10,13 +10,14 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "base/vault.h"
 #include "store/scope.h"
 #include "store/secret.h"
 
-PG_FUNCTION_INFO_V1(signalsmith_store_secret);
-PG_FUNCTION_INFO_V1(signalsmith_rotate_secrets);
-PG_FUNCTION_INFO_V1(signalsmith_key_problem);
+SQL_FUNCTION(signalsmith_store_secret);
+SQL_FUNCTION(signalsmith_rotate_secrets);
+SQL_FUNCTION(signalsmith_key_problem);
 
 /* (destination_id bigint, name text, value text) */
 Datum

@@ -36,15 +36,16 @@ typedef struct RunnableRun
 } RunnableRun;
 
 /*
- * Queued runs of syncs that have none running, and running ones whose runner is
- * gone or has let its lease run out; oldest first.  A run that was started in
- * vain waits before the next try.
+ * The first queued run of each sync that has none running, and running ones
+ * whose runner is gone or has let its lease run out; oldest first.  A run that
+ * was started in vain waits before the next try.
  */
 static const char *const runnable_query =
 "SELECT r.id, s.owner::oid::int8, signalsmith._owner_obstacle(s.owner), r.lease"
 " FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id"
 " WHERE (r.status = 'queued' AND NOT EXISTS ("
-"    SELECT FROM signalsmith.run o WHERE o.sync_id = r.sync_id AND o.status = 'running')"
+"    SELECT FROM signalsmith.run o WHERE o.sync_id = r.sync_id"
+"     AND (o.status = 'running' OR o.status = 'queued' AND o.id < r.id))"
 "  OR r.status = 'running' AND ("
 "    NOT EXISTS (SELECT FROM pg_stat_get_activity(r.runner_pid) a"
 "                WHERE a.backend_start = r.runner_started_at)"

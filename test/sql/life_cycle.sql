@@ -173,6 +173,36 @@ SELECT signalsmith.update_sync('manual', '{"object": "contacts"}');
 SELECT signalsmith.update_model('m', '{"primary_key": ["value"]}');
 ROLLBACK;
 
+-- held deletes are released by a run of their own, before anything else looks at the model
+BEGIN;
+SELECT pg_temp.claim(signalsmith.trigger_sync('manual')) AS lease;
+UPDATE signalsmith.run SET planned_at = clock_timestamp(), phase = 'deliver', rows_processed = 60, snapshot_rows = 100, deletes_held = 40;
+INSERT INTO signalsmith.outbox (run_id, sequence, operation, record_count, seed, batch_ends, key_width, entries, records)
+    SELECT id, 1, 'delete', 40, gen_random_uuid(), '\x28000000', 8, '', '' FROM signalsmith.run;
+SELECT id AS held FROM signalsmith.runs \gset
+SELECT pg_temp.finish(:'held', 'held');
+SELECT id, status, error FROM signalsmith.runs;
+SELECT name, status, last_run_status FROM state;
+SAVEPOINT before;
+SELECT signalsmith.trigger_sync('manual') AS next \gset
+SELECT signalsmith.approve_deletes(:'held');
+ROLLBACK TO before;
+SELECT signalsmith.approve_deletes(:'held') AS released \gset
+SELECT signalsmith.trigger_sync('manual') AS next \gset
+SELECT id, status, batches_planned, (SELECT count(*) FROM signalsmith.outbox o WHERE o.run_id = r.id) AS bundles FROM signalsmith.run r ORDER BY id;
+SELECT :'next' = :'released' AS same, signalsmith.trigger_sync('manual') = :'next' AS next_is_same;
+SAVEPOINT before;
+SELECT signalsmith.approve_deletes(:'held');
+ROLLBACK TO before;
+SELECT signalsmith.cancel_run(:'released');
+SELECT count(*) AS bundles FROM signalsmith.outbox;
+-- with the snapshot go the deletes that were derived from it
+ROLLBACK TO before;
+SELECT signalsmith.reset_sync('manual');
+SELECT id, status, error FROM signalsmith.runs;
+SELECT count(*) AS bundles FROM signalsmith.outbox;
+ROLLBACK;
+
 -- what comes later says so
 SELECT signalsmith.adopt_instance('resync');
 SELECT signalsmith.adopt_instance('resink');
