@@ -38,10 +38,12 @@ CREATE TABLE signalsmith.destination (
     connector   text NOT NULL REFERENCES signalsmith.connector,
     config      jsonb NOT NULL DEFAULT '{}',
     owner       regrole NOT NULL,
+    breaker_until timestamptz,
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE signalsmith.destination IS 'destinations: an API, described by a connector, and its settings';
+COMMENT ON COLUMN signalsmith.destination.breaker_until IS 'it could not be reached, and is left alone until then';
 
 CREATE TABLE signalsmith.secret (
     destination_id  bigint NOT NULL REFERENCES signalsmith.destination ON DELETE CASCADE,

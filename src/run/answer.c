@@ -28,21 +28,13 @@
 static void
 handle_not_sent(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
 {
-	int64		delay_ms;
-
-	/* Requests that failed side by side are one try. */
-	if (monotonic_ms() >= delivery->paused_until_ms)
-		delivery->not_sent_in_a_row++;
 	if (answer->result == HTTP_REFUSED)
 		delivery_stop(delivery, DELIVERY_REFUSED, answer->error);
-	else if (delivery->not_sent_in_a_row >= delivery->definition->max_attempts)
+	else if (destination_gate_failed(delivery->gate))
 		delivery_stop(delivery, DELIVERY_UNREACHABLE,
 					  psprintf("could not reach the destination: %s", answer->error));
-
-	delay_ms = backoff_delay_ms(delivery->not_sent_in_a_row);
 	pending->attempts--;
-	delivery_pause(delivery, delay_ms);
-	batch_queue_put_back(delivery->queue, pending, monotonic_ms() + delay_ms);
+	batch_queue_put_back(delivery->queue, pending, monotonic_ms());
 }
 
 /* What is the matter with a record that is to be sent again, or is given up. */
@@ -146,7 +138,7 @@ heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 							   describe_no_answer(answer, outcome)));
 	if (find_class(outcomes, pending->count, CLASS_THROTTLED) != NULL)
 	{
-		delivery_pause(delivery, delay_ms);
+		destination_gate_pause(delivery->gate, delay_ms);
 		pending->attempts--;
 	}
 }
@@ -172,7 +164,8 @@ handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *ans
 	int64		delay_ms;
 	int			open;
 
-	delivery->not_sent_in_a_row = 0;
+	if (answer->result == HTTP_ANSWERED)
+		destination_gate_succeeded(delivery->gate);
 	connector_attribute(delivery->connector, pending->batch, answer, outcomes,
 						&retry_after_ms);
 	delay_ms = Max(backoff_delay_ms(pending->attempts),

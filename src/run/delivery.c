@@ -39,13 +39,6 @@ delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error)
 	delivery->error = MemoryContextStrdup(delivery->context, error);
 }
 
-void
-delivery_pause(Delivery *delivery, int64 delay_ms)
-{
-	delivery->paused_until_ms = Max(delivery->paused_until_ms,
-									monotonic_ms() + delay_ms);
-}
-
 static void
 check_cancel(Delivery *delivery)
 {
@@ -125,13 +118,18 @@ send_batches(Delivery *delivery)
 {
 	int64		now_ms = monotonic_ms();
 
-	while (!delivery->stopping && now_ms >= delivery->paused_until_ms &&
+	while (!delivery->stopping &&
 		   transport_in_flight(delivery->transport) < delivery->max_in_flight)
 	{
 		PendingBatch *pending = batch_queue_next(delivery->queue, now_ms);
 
 		if (pending == NULL)
 			break;
+		if (!destination_gate_enter(delivery->gate))
+		{
+			batch_queue_put_back(delivery->queue, pending, now_ms);
+			break;
+		}
 		send_batch(delivery, pending);
 	}
 }
@@ -227,7 +225,7 @@ wait_limit(Delivery *delivery)
 	wait_ms = batch_queue_wait_ms(delivery->queue, now_ms);
 	if (wait_ms >= 0 && !delivery->stopping &&
 		transport_in_flight(delivery->transport) < delivery->max_in_flight)
-		limit_ms = Min(limit_ms, Max(wait_ms, delivery->paused_until_ms - now_ms));
+		limit_ms = Min(limit_ms, Max(wait_ms, destination_gate_wait_ms(delivery->gate)));
 	if (delivery->cancelled_at_ms != 0)
 		limit_ms = Min(limit_ms, CANCEL_GRACE_MS / 10);
 	return (long) limit_ms;
@@ -329,6 +327,8 @@ prepare_delivery(const RunClaim *claim)
 											definition->object);
 	delivery->max_in_flight = choose_max_in_flight(delivery);
 	delivery->transport = transport_create(CurrentMemoryContext);
+	delivery->gate = destination_gate_open(definition->destination_id,
+										   definition->breaker_open_ms);
 	delivery->queue = batch_queue_create(claim->run_id, claim->deletes_held > 0);
 	delivery->group = acknowledgement_group_create(claim, key_width,
 												   with_identities,
@@ -336,6 +336,22 @@ prepare_delivery(const RunClaim *claim)
 	dlist_init(&delivery->in_flight);
 	delivery->end = DELIVERY_COMPLETE;
 	return delivery;
+}
+
+/* The breaker's state outlives this server's memory in the destination's row. */
+static void
+record_breaker(const Delivery *delivery)
+{
+	int64		open_ms = destination_gate_open_ms(delivery->gate);
+
+	if (open_ms == 0 && delivery->definition->breaker_open_ms == 0)
+		return;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	destination_record_breaker(delivery->definition->destination_id, open_ms);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
 }
 
 DeliveryEnd
@@ -353,6 +369,7 @@ run_deliver(const RunClaim *claim, char **error)
 	deliver(delivery);
 	RESUME_CANCEL_INTERRUPTS();
 	transport_destroy(delivery->transport);
+	record_breaker(delivery);
 
 	*error = delivery->error;
 	return delivery->end;

@@ -15,6 +15,7 @@
 #include "run/acknowledgement.h"
 #include "run/batch_queue.h"
 #include "run/delivery.h"
+#include "run/destination_gate.h"
 #include "store/definition.h"
 
 typedef struct Delivery
@@ -31,8 +32,7 @@ typedef struct Delivery
 	int			max_in_flight;
 	dlist_head	in_flight;		/* of PendingBatch */
 
-	int64		paused_until_ms;	/* the destination asked for it */
-	int			not_sent_in_a_row;
+	DestinationGate *gate;
 	int			given_up_in_a_row;
 
 	bool		stopping;		/* send nothing further */
@@ -43,9 +43,6 @@ typedef struct Delivery
 
 /* Sends nothing further, and says why; the first reason counts. */
 extern void delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error);
-
-/* Sends nothing for so long. */
-extern void delivery_pause(Delivery *delivery, int64 delay_ms);
 
 /* The record of a batch at this index has failed. */
 extern void delivery_fail_record(Delivery *delivery, PendingBatch *pending,

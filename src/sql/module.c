@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 
 #include "base/settings.h"
+#include "run/destination_gate.h"
 #include "workers/shared_state.h"
 #include "workers/start.h"
 #include "workers/wake.h"
@@ -30,6 +31,7 @@ _PG_init(void)
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 	{
 		shared_state_request();
+		destination_gate_request_memory();
 		launcher_register();
 	}
 }

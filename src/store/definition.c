@@ -25,7 +25,8 @@ static const char *const sync_query =
 "  (s.options->>'timeout_seconds')::float8 * 1000,"
 "  (s.options->>'max_delete_percent')::float8, s.snapshot_key,"
 "  m.id, m.name, m.query, m.search_path,"
-"  d.id, d.name, c.name, c.manifest, d.config"
+"  d.id, d.name, c.name, c.manifest, d.config,"
+"  greatest(0, extract(epoch FROM d.breaker_until - clock_timestamp()) * 1000)::int8"
 " FROM signalsmith.sync s"
 "  JOIN signalsmith.model m ON m.id = s.model_id"
 "  JOIN signalsmith.destination d ON d.id = s.destination_id"
@@ -117,6 +118,7 @@ read_sync(SyncDefinition *definition, MemoryContext context)
 	definition->connector = scope_text(0, 19, context);
 	definition->manifest = scope_jsonb(0, 20, context);
 	definition->config = scope_jsonb(0, 21, context);
+	definition->breaker_open_ms = scope_int64(0, 22);
 }
 
 static void
@@ -173,4 +175,17 @@ definition_read(int64 sync_id)
 	read_mappings(definition, context);
 	scope_leave(&scope);
 	return definition;
+}
+
+void
+destination_record_breaker(int64 destination_id, int64 open_ms)
+{
+	Scope		scope;
+
+	scope_enter(&scope);
+	scope_execute("UPDATE signalsmith.destination SET breaker_until ="
+				  " CASE WHEN $2 > 0 THEN clock_timestamp() + make_interval(secs => $2 / 1000.0) END"
+				  " WHERE id = $1",
+				  "ll", Int64GetDatum(destination_id), Int64GetDatum(open_ms));
+	scope_leave(&scope);
 }

@@ -66,6 +66,7 @@ typedef struct SyncDefinition
 
 	int64		destination_id;
 	char	   *destination_name;
+	int64		breaker_open_ms;	/* so long it is to be left alone; 0: not */
 	char	   *connector;
 	Jsonb	   *manifest;
 	Jsonb	   *config;
@@ -77,5 +78,8 @@ typedef struct SyncDefinition
  * Raises ERRCODE_UNDEFINED_OBJECT when there is no such sync.
  */
 extern SyncDefinition *definition_read(int64 sync_id);
+
+/* Notes for how long a destination is to be left alone; 0: it is not. */
+extern void destination_record_breaker(int64 destination_id, int64 open_ms);
 
 #endif							/* SIGNALSMITH_DEFINITION_H */
