@@ -15,7 +15,7 @@ DATA = $(filter-out $(DATA_built), $(wildcard sql/$(EXTENSION)--*.sql))
 
 PG_CPPFLAGS = -I$(srcdir)/src -DSIGNALSMITH_VERSION='"$(EXTVERSION)"' \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
-PG_CFLAGS = -std=c99 -fvisibility=hidden
+PG_CFLAGS = -std=gnu99 -fvisibility=hidden
 SHLIB_LINK = -lcurl -lcrypto
 
 # pg_regress inputs are in test/sql, their outputs in expected.
