@@ -134,6 +134,7 @@ scope_execute(const char *sql, const char *types,...)
 	Oid			type_oids[SCOPE_MAX_PARAMETERS];
 	Datum		values[SCOPE_MAX_PARAMETERS];
 	char		nulls[SCOPE_MAX_PARAMETERS];
+	MemoryContext context = CurrentMemoryContext;
 	va_list		args;
 	int			result;
 
@@ -154,6 +155,7 @@ scope_execute(const char *sql, const char *types,...)
 	va_end(args);
 
 	result = SPI_execute_with_args(sql, count, type_oids, values, nulls, false, 0);
+	MemoryContextSwitchTo(context); /* SPI leaves its own one current */
 	if (result < 0)
 		elog(ERROR, "could not run a statement of signalsmith: %s",
 			 SPI_result_code_string(result));
