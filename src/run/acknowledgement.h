@@ -33,7 +33,7 @@ extern void fail_record(AcknowledgementGroup *group, Bundle *bundle, int index,
 						bool unknown, int attempts, int http_status,
 						const char *code, const char *message);
 
-/* A request was made, whatever came of it. */
+/* A request went out, at least in part. */
 extern void acknowledgement_count_request(AcknowledgementGroup *group,
 										  int requests, int64 bytes, bool new_batch);
 

@@ -148,9 +148,10 @@ take_answers(Delivery *delivery)
 
 		FAULT_POINT("after-answer");
 		dlist_delete(&pending->node);
-		acknowledgement_count_request(delivery->group, answer->resent ? 2 : 1,
-									  answer->bytes_sent,
-									  pending->attempts == 1);
+		if (answer->result == HTTP_ANSWERED || answer->result == HTTP_UNKNOWN)
+			acknowledgement_count_request(delivery->group, answer->resent ? 2 : 1,
+										  answer->bytes_sent,
+										  pending->attempts == 1);
 		delivery_handle_answer(delivery, pending, answer);
 		MemoryContextSwitchTo(old_context);
 		MemoryContextReset(delivery->answer_context);
