@@ -329,7 +329,8 @@ prepare_delivery(const RunClaim *claim)
 	delivery->max_in_flight = choose_max_in_flight(delivery);
 	delivery->transport = transport_create(CurrentMemoryContext);
 	delivery->gate = destination_gate_open(definition->destination_id,
-										   definition->breaker_open_ms);
+										   definition->breaker_open_ms,
+										   claim->manual);
 	delivery->queue = batch_queue_create(claim->run_id, claim->deletes_held > 0);
 	delivery->group = acknowledgement_group_create(claim, key_width,
 												   with_identities,

@@ -130,7 +130,7 @@ unlock_state(void)
 /* --- the gate --- */
 
 DestinationGate *
-destination_gate_open(int64 destination_id, int64 open_ms)
+destination_gate_open(int64 destination_id, int64 open_ms, bool probe_now)
 {
 	DestinationGate *gate = palloc0(sizeof(DestinationGate));
 	GateState  *state;
@@ -142,6 +142,11 @@ destination_gate_open(int64 destination_id, int64 open_ms)
 	{
 		state->failures = BREAKER_FAILURES;
 		state->open_until_ms = monotonic_ms() + Min(open_ms, BACKOFF_CAP_MS);
+	}
+	if (probe_now && state->failures >= BREAKER_FAILURES)
+	{
+		state->paused_until_ms = 0;
+		state->open_until_ms = 0;
 	}
 	unlock_state();
 	return gate;

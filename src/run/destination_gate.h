@@ -24,9 +24,11 @@ extern void destination_gate_request_memory(void);
 /*
  * Lives in CurrentMemoryContext.  open_ms: how much longer the breaker is open,
  * as the destination's row says; counts where nothing else is known, so that
- * the breaker survives a restart.
+ * the breaker survives a restart.  probe_now: a person may have repaired the
+ * destination and asks for a run, so the next probe is due.
  */
-extern DestinationGate *destination_gate_open(int64 destination_id, int64 open_ms);
+extern DestinationGate *destination_gate_open(int64 destination_id, int64 open_ms,
+											  bool probe_now);
 
 /* Milliseconds until a request may be sent; 0: now. */
 extern int64 destination_gate_wait_ms(DestinationGate *gate);

@@ -39,7 +39,8 @@ static const char *const claim_query =
 "     OR c.phase = 'deliver' AND c.lease_until < clock_timestamp()))"
 "  FOR UPDATE SKIP LOCKED)"
 " RETURNING r.sync_id, r.lease, r.phase = 'deliver', r.full_resync,"
-"  r.deletes_held, r.creates_supersede, r.cancel_requested";
+"  r.deletes_held, r.creates_supersede, r.cancel_requested,"
+"  r.trigger = 'manual'";
 
 bool
 run_claim(int64 run_id, RunClaim *claim)
@@ -62,6 +63,7 @@ run_claim(int64 run_id, RunClaim *claim)
 		claim->deletes_held = scope_int64(0, 5);
 		claim->creates_supersede = scope_bool(0, 6);
 		claim->cancel_requested = scope_bool(0, 7);
+		claim->manual = scope_bool(0, 8);
 	}
 	scope_leave(&scope);
 	return claimed;

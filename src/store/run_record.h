@@ -24,6 +24,7 @@ typedef struct RunClaim
 	bool		planned;		/* the plan is committed: only deliver */
 	bool		cancel_requested;	/* before anybody could be signalled */
 	bool		full_resync;
+	bool		manual;			/* somebody is waiting for it */
 	int64		deletes_held;	/* of a plan already committed */
 	bool		creates_supersede;	/* see plan/plan.h */
 } RunClaim;
