@@ -18,6 +18,12 @@ PG_CPPFLAGS = -I$(srcdir)/src -DSIGNALSMITH_VERSION='"$(EXTVERSION)"' \
 PG_CFLAGS = -std=gnu99 -fvisibility=hidden
 SHLIB_LINK = -lcurl -lcrypto
 
+# For tests alone: places where the setting signalsmith.fault makes things go
+# wrong (src/base/fault.h).
+ifdef FAULTS
+PG_CPPFLAGS += -DSIGNALSMITH_FAULTS
+endif
+
 # pg_regress inputs are in test/sql, their outputs in expected.
 REGRESS = $(patsubst $(srcdir)/test/sql/%.sql,%,$(wildcard $(srcdir)/test/sql/*.sql))
 REGRESS_OPTS = --inputdir=test --temp-instance=./tmp_check --temp-config=$(srcdir)/test/signalsmith.conf

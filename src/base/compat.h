@@ -40,4 +40,11 @@
 #define extension_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* 18 lets callers choose whether a deferrable primary key will do. */
+#if PG_VERSION_NUM >= 180000
+#define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation, false)
+#else
+#define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation)
+#endif
+
 #endif							/* SIGNALSMITH_COMPAT_H */

@@ -12,6 +12,7 @@
 
 #include "utils/guc.h"
 
+#include "base/fault.h"
 #include "base/settings.h"
 
 bool		setting_allow_private_networks = false;
@@ -150,5 +151,6 @@ settings_define(void)
 	define_instance_settings();
 	define_delivery_settings();
 	define_plan_settings();
+	fault_define_setting();
 	MarkGUCPrefixReserved("signalsmith");
 }

@@ -24,6 +24,9 @@
 
 #define BUNDLE_RECORDS 1000
 
+/* The largest record that can be planned: key, identifier and data as JSON. */
+#define RECORD_MAX_BYTES (256 * 1024 * 1024)
+
 /*
  * Outcomes in outbox.outcomes, one byte a record.  Everything but OPEN is
  * settled; a bundle with nothing open is deleted.
@@ -36,7 +39,7 @@
 typedef struct Bundle
 {
 	int64		run_id;
-	int32		sequence;
+	int32		sequence;		/* ascending in the order of delivery */
 	Operation	operation;
 	int			record_count;
 	int			batch_count;
@@ -46,6 +49,7 @@ typedef struct Bundle
 	RecordKey  *keys;
 	uint64	   *hashes;
 	Record	   *records;		/* slices into memory of the bundle */
+	pg_uuid_t  *record_ids;		/* idempotency keys */
 	int			attempts;
 	uint8	   *outcomes;		/* record_count of them */
 } Bundle;
@@ -63,31 +67,48 @@ typedef struct OutboxLimits
 /* Lives in CurrentMemoryContext.  One bundle an operation is open at a time. */
 extern OutboxWriter *outbox_writer_create(int64 run_id, int key_width,
 										  const OutboxLimits limits[OPERATION_COUNT]);
+
+/*
+ * Adds a change; may be called while the model's query runs.  A record larger
+ * than RECORD_MAX_BYTES is an error (ERRCODE_PROGRAM_LIMIT_EXCEEDED): the
+ * caller rejects such rows beforehand.
+ */
 extern void outbox_writer_add(OutboxWriter *writer, Operation operation,
 							  RecordKey key, uint64 hash, const Record *record);
 
 /*
  * Withdraws what has been added for these keys (sorted, as memcmp orders
- * RecordKey), including in bundles already written.  Returns how many records
- * of each operation that were.
+ * RecordKey), including in bundles already written.  Sets "withdrawn" to how
+ * many records of each operation that were.  Not before the query has ended.
  */
 extern void outbox_writer_withdraw(OutboxWriter *writer, const RecordKey *keys,
 								   int key_count, int64 withdrawn[OPERATION_COUNT]);
 
-/* Writes the open bundles; returns the number of batches in all. */
+/*
+ * Writes the open bundles, after the query has ended, and frees the writer.
+ * Returns the number of batches in all, without those wholly withdrawn, and the
+ * bytes written before compression.
+ */
 extern int64 outbox_writer_finish(OutboxWriter *writer, int64 *bytes_staged);
 
-/* --- delivering: each in a short transaction, inside a scope --- */
+/* --- delivering: each in a short transaction --- */
 
 /*
  * Reads the next bundle of a run after the given one, in the order of delivery:
- * deletes, then updates, then creates, each by sequence.  NULL for "after": the
- * first.  NULL when there is no more.  The result is one palloc'ed tree in
- * CurrentMemoryContext.
+ * deletes, then updates, then creates.  NULL for "after": the first; one with
+ * sequence PG_INT32_MAX: the first of the next operation.  NULL when there is
+ * no more.  The result is one palloc'ed tree in CurrentMemoryContext.
+ * Needs no scope.
  */
 extern Bundle *outbox_next_bundle(int64 run_id, const Bundle *after);
 
-/* Records that a runner begins to send it: attempts + 1, here and there. */
+/*
+ * The rest runs inside a scope.
+ *
+ * Records that a runner begins to send the bundle: attempts + 1, here and
+ * there.  Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE when it is gone: then
+ * it must not be sent.
+ */
 extern void outbox_begin_bundle(Bundle *bundle);
 
 /* Stores the outcomes; deletes the bundle when none is open any more. */
@@ -98,7 +119,10 @@ extern void outbox_discard(int64 run_id);
 
 /* --- keys --- */
 
-/* The idempotency key of the batch of records first .. first + count - 1. */
+/*
+ * The idempotency key of the batch of records first .. first + count - 1.
+ * Needs no transaction.
+ */
 extern pg_uuid_t outbox_batch_id(const Bundle *bundle, int first, int count);
 
 /* The idempotency key of one record, in whatever batch it travels. */

@@ -25,17 +25,24 @@ typedef struct RowFailure
 typedef struct RowFailureWriter RowFailureWriter;
 
 /*
- * Writes failures of one run in the plan's transaction, through the table
- * access method.  Numbers go on from the run's last one.
+ * Writes failures of one run through the table access method, in any
+ * transaction: that of the plan, while the query runs, or one of the
+ * deliveries.  Needs no scope.  Numbers go on from the run's last one, so only
+ * one writer of a run may be at work.  Lives in CurrentMemoryContext; "finish",
+ * after the query has ended, frees it.
+ *
+ * Messages are cut to ROW_FAILURE_MESSAGE_BYTES at a character; a key longer
+ * than ROW_FAILURE_KEY_BYTES is left out.
  */
+#define ROW_FAILURE_MESSAGE_BYTES 1000
+#define ROW_FAILURE_CODE_BYTES 100
+#define ROW_FAILURE_KEY_BYTES (64 * 1024)
+
 extern RowFailureWriter *row_failure_writer_create(int64 run_id, int64 sync_id);
 extern void row_failure_writer_add(RowFailureWriter *writer, const RowFailure *failure);
 extern void row_failure_writer_finish(RowFailureWriter *writer);
 
-/*
- * Inserts a list of RowFailure by SPI, inside the caller's scope, while the run
- * delivers.
- */
+/* The same in one call, for a list of RowFailure. */
 extern void row_failure_insert(int64 run_id, int64 sync_id, List *failures);
 
 #endif							/* SIGNALSMITH_ROW_FAILURE_H */

@@ -27,13 +27,30 @@ typedef struct Segment
 typedef struct SegmentScan SegmentScan;
 
 /*
- * Reads the segments of a sync, oldest first, under the active snapshot.  A
- * segment's memory is valid until the next call.  Identities (a Record's key
- * and identifier, see snapshot_read_identities) are not read here.
+ * Reads the segments of a sync, oldest first and with ascending ids, as the
+ * transaction sees them.  A segment's memory is valid until the next call.
+ * Identities (a Record's key and identifier) are not read here.  Needs no scope.
+ * A damaged segment is an error, ERRCODE_DATA_CORRUPTED.
  */
 extern SegmentScan *segment_scan_begin(int64 sync_id);
 extern Segment *segment_scan_next(SegmentScan *scan);
 extern void segment_scan_end(SegmentScan *scan);
+
+/*
+ * Reads the identities of single entries, for the few that need them.  The
+ * segment last asked for is kept, so ask in the order of segments.
+ */
+typedef struct IdentityReader IdentityReader;
+
+extern IdentityReader *identity_reader_create(int64 sync_id);
+
+/*
+ * Key and identifier of the entry with that index (from 0) in its segment, both
+ * valid until another segment is asked for.  False when none are stored.
+ */
+extern bool segment_read_identity(IdentityReader *reader, int64 segment_id, int index,
+								  Slice *key, Slice *identifier);
+extern void identity_reader_free(IdentityReader *reader);
 
 /*
  * A group of records that a destination has acknowledged, or whose outcome is
@@ -45,14 +62,20 @@ typedef struct SegmentBuilder SegmentBuilder;
 /* Whether identities are stored is the plan's choice: see plan/identity. */
 extern SegmentBuilder *segment_builder_create(int64 sync_id, int key_width,
 											  bool with_identities);
+
+/*
+ * Adds a record; the slices are copied.  "supersedes": earlier segments may
+ * know the key too, be it as deleted.
+ */
 extern void segment_builder_add(SegmentBuilder *builder, RecordKey key,
 								uint64 hash, Slice key_json, Slice identifier,
 								bool supersedes);
 extern int	segment_builder_count(const SegmentBuilder *builder);
 
 /*
- * Inserts the segment, if it has any record, and empties the builder.  Runs in
- * the caller's transaction, inside a scope (store/scope.h), with SPI.
+ * Inserts the records, if there are any, as one segment, or several when they
+ * are very many, and empties the builder.  Runs in the caller's transaction,
+ * inside a scope (store/scope.h).
  */
 extern void segment_builder_flush(SegmentBuilder *builder);
 

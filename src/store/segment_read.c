@@ -1,0 +1,222 @@
+/*
+ * segment_read.c
+ *		Reading segments of a snapshot, and identities out of them.
+ *
+ * A comparison reads entries of all segments, so identities are stored apart
+ * and read by those alone that need them, one segment at a time.  Nothing
+ * stored is believed: a damaged segment is an error, never a crash.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "base/bytes.h"
+#include "store/packed.h"
+#include "store/segment_format.h"
+
+struct SegmentScan
+{
+	int64		sync_id;
+	TableReader *reader;
+	MemoryContext segment_context;	/* reset for each segment */
+	Segment		segment;
+};
+
+struct IdentityReader
+{
+	int64		sync_id;
+	MemoryContext context;		/* of the reader */
+	MemoryContext segment_context;	/* of the segment at hand */
+	int64		segment_id;
+	SegmentIdentities *identities;	/* of that segment, or NULL */
+	bool		loaded;
+};
+
+static void
+segment_damaged(int64 sync_id, int64 segment_id, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("segment %lld of the snapshot of sync sync_%lld is damaged",
+					(long long) segment_id, (long long) sync_id),
+			 errdetail_internal("%s", detail),
+			 errhint("Call reset_sync to forget the snapshot; the next run then sends everything.")));
+}
+
+void
+segment_header_read(TableReader *reader, int64 sync_id, Segment *segment)
+{
+	bool		isnull;
+
+	memset(segment, 0, sizeof(Segment));
+	segment->id = table_reader_int64(reader, SEGMENT_ID);
+	segment->count = table_reader_int32(reader, SEGMENT_RECORD_COUNT);
+	segment->supersedes = DatumGetBool(table_reader_value(reader, SEGMENT_SUPERSEDES, &isnull));
+	segment->key_width = DatumGetInt16(table_reader_value(reader, SEGMENT_KEY_WIDTH, &isnull));
+
+	if (segment->count <= 0 || !key_width_is_valid(segment->key_width) ||
+		table_reader_bytes_length(reader, SEGMENT_ENTRIES) !=
+		packed_size(segment->count, segment->key_width))
+		segment_damaged(sync_id, segment->id,
+						psprintf("It has %zu bytes for %d records with keys of %d bytes.",
+								 table_reader_bytes_length(reader, SEGMENT_ENTRIES),
+								 segment->count, segment->key_width));
+}
+
+void
+segment_entries_read(TableReader *reader, int64 sync_id, Segment *segment)
+{
+	Size		length;
+	char	   *entries = table_reader_bytes(reader, SEGMENT_ENTRIES, &length);
+
+	if (length != packed_size(segment->count, segment->key_width))
+		segment_damaged(sync_id, segment->id,
+						psprintf("%zu bytes could be read.", length));
+	packed_to_native(entries, segment->count, segment->key_width);
+	segment->keys = entries;
+	segment->hashes = (const uint64 *) (entries + (Size) segment->count * segment->key_width);
+}
+
+/* Cuts a slice off the bytes that are left; false when it reaches beyond them. */
+static bool
+take_slice(Slice *slice, uint32 length, const char **position, const char *end)
+{
+	if (length > (Size) (end - *position))
+		return false;
+	slice->data = *position;
+	slice->length = length;
+	*position += length;
+	return true;
+}
+
+SegmentIdentities *
+segment_identities_read(TableReader *reader, int64 sync_id, const Segment *segment)
+{
+	SegmentIdentities *result;
+	Size		length;
+	const char *position = table_reader_bytes(reader, SEGMENT_IDENTITIES, &length);
+	const char *end = position + length;
+
+	if (position == NULL)
+		return NULL;
+
+	result = palloc(sizeof(SegmentIdentities));
+	result->count = segment->count;
+	result->keys = palloc(mul_size(segment->count, sizeof(Slice)));
+	result->identifiers = palloc(mul_size(segment->count, sizeof(Slice)));
+	for (int i = 0; i < segment->count; i++)
+	{
+		Slice		header;
+
+		if (!take_slice(&header, IDENTITY_HEADER_BYTES, &position, end) ||
+			!take_slice(&result->keys[i], read_uint32(header.data), &position, end) ||
+			!take_slice(&result->identifiers[i], read_uint32(header.data + 4), &position, end))
+			segment_damaged(sync_id, segment->id,
+							psprintf("Identity %d reaches beyond the end.", i));
+	}
+	if (position != end)
+		segment_damaged(sync_id, segment->id, "Bytes follow the last identity.");
+	return result;
+}
+
+/* --- all segments --- */
+
+SegmentScan *
+segment_scan_begin(int64 sync_id)
+{
+	SegmentScan *scan = palloc(sizeof(SegmentScan));
+
+	scan->sync_id = sync_id;
+	scan->reader = table_reader_open("segment", SEGMENT_COLUMNS, sync_id,
+									 InvalidStrategy, 0, InvalidSnapshot);
+	scan->segment_context = AllocSetContextCreate(CurrentMemoryContext,
+												  "signalsmith segment",
+												  ALLOCSET_DEFAULT_SIZES);
+	return scan;
+}
+
+Segment *
+segment_scan_next(SegmentScan *scan)
+{
+	MemoryContext old_context;
+
+	MemoryContextReset(scan->segment_context);
+	if (!table_reader_next(scan->reader, ForwardScanDirection))
+		return NULL;
+
+	old_context = MemoryContextSwitchTo(scan->segment_context);
+	segment_header_read(scan->reader, scan->sync_id, &scan->segment);
+	segment_entries_read(scan->reader, scan->sync_id, &scan->segment);
+	MemoryContextSwitchTo(old_context);
+	return &scan->segment;
+}
+
+void
+segment_scan_end(SegmentScan *scan)
+{
+	table_reader_close(scan->reader);
+	MemoryContextDelete(scan->segment_context);
+	pfree(scan);
+}
+
+/* --- single identities --- */
+
+IdentityReader *
+identity_reader_create(int64 sync_id)
+{
+	IdentityReader *reader = palloc0(sizeof(IdentityReader));
+
+	reader->sync_id = sync_id;
+	reader->context = CurrentMemoryContext;
+	reader->segment_context = AllocSetContextCreate(reader->context,
+													"signalsmith identities",
+													ALLOCSET_DEFAULT_SIZES);
+	return reader;
+}
+
+static void
+load_identities(IdentityReader *reader, int64 segment_id)
+{
+	MemoryContext old_context;
+	TableReader *row;
+	Segment		segment;
+
+	reader->loaded = false;
+	reader->identities = NULL;
+	MemoryContextReset(reader->segment_context);
+	old_context = MemoryContextSwitchTo(reader->segment_context);
+
+	row = table_reader_open("segment", SEGMENT_COLUMNS, reader->sync_id,
+							BTEqualStrategyNumber, segment_id, InvalidSnapshot);
+	if (table_reader_next(row, ForwardScanDirection))
+	{
+		segment_header_read(row, reader->sync_id, &segment);
+		reader->identities = segment_identities_read(row, reader->sync_id, &segment);
+	}
+	table_reader_close(row);
+
+	MemoryContextSwitchTo(old_context);
+	reader->segment_id = segment_id;
+	reader->loaded = true;
+}
+
+bool
+segment_read_identity(IdentityReader *reader, int64 segment_id, int index,
+					  Slice *key, Slice *identifier)
+{
+	if (!reader->loaded || reader->segment_id != segment_id)
+		load_identities(reader, segment_id);
+	if (reader->identities == NULL || index >= reader->identities->count)
+		return false;
+
+	*key = reader->identities->keys[index];
+	*identifier = reader->identities->identifiers[index];
+	return key->length > 0 || identifier->length > 0;
+}
+
+void
+identity_reader_free(IdentityReader *reader)
+{
+	MemoryContextDelete(reader->segment_context);
+	pfree(reader);
+}
