@@ -40,4 +40,13 @@
 #define extension_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* 18 lets every query description be run several times. */
+#if PG_VERSION_NUM >= 180000
+#define executor_run_once(description) \
+	ExecutorRun(description, ForwardScanDirection, 0)
+#else
+#define executor_run_once(description) \
+	ExecutorRun(description, ForwardScanDirection, 0, true)
+#endif
+
 #endif							/* SIGNALSMITH_COMPAT_H */
