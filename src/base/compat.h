@@ -47,4 +47,13 @@
 #define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation)
 #endif
 
+/* 18 lets every query description be run several times. */
+#if PG_VERSION_NUM >= 180000
+#define executor_run_once(description) \
+	ExecutorRun(description, ForwardScanDirection, 0)
+#else
+#define executor_run_once(description) \
+	ExecutorRun(description, ForwardScanDirection, 0, true)
+#endif
+
 #endif							/* SIGNALSMITH_COMPAT_H */
