@@ -40,6 +40,17 @@
 #define extension_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/*
+ * 17 gives wait event sets to resource owners instead of memory contexts.
+ * Without an owner the set is freed by hand, as it must be before 17 too, for
+ * the sake of its descriptor.
+ */
+#if PG_VERSION_NUM >= 170000
+#define create_wait_event_set(context, size) CreateWaitEventSet(NULL, size)
+#else
+#define create_wait_event_set(context, size) CreateWaitEventSet(context, size)
+#endif
+
 /* 18 lets callers choose whether a deferrable primary key will do. */
 #if PG_VERSION_NUM >= 180000
 #define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation, false)

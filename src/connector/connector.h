@@ -19,7 +19,9 @@ typedef struct Connector Connector;
 
 /*
  * Compiles a manifest with a destination's config; lives in CurrentMemoryContext.
- * Raises ERRCODE_INVALID_PARAMETER_VALUE naming the path of the fault.
+ * Raises ERRCODE_INVALID_PARAMETER_VALUE naming the path of the fault.  In a
+ * database that is not in UTF-8 this needs a transaction; nothing else here
+ * does.  "object" is what the sync writes to, or NULL.
  */
 extern Connector *connector_compile(const char *connector_name, Jsonb *manifest,
 									Jsonb *config, const char *object);
@@ -27,20 +29,35 @@ extern Connector *connector_compile(const char *connector_name, Jsonb *manifest,
 /* What a sync in this mode cannot do with this connector: raises, or returns. */
 extern void connector_check_mode(const Connector *connector, SyncMode mode);
 
+/*
+ * Where "{{secret.NAME}}" comes from, when a request is rendered: the secret's
+ * text in UTF-8, valid until the next call, or NULL when it is not set.
+ */
+typedef const char *(*SecretReader) (void *arg, const char *name);
+
+extern void connector_set_secrets(Connector *connector, SecretReader secret, void *arg);
+
 typedef struct ConnectorLimits
 {
-	int			batch_size;		/* records */
+	int			batch_size;		/* records; 0: the setting's default */
 	int			max_bytes;		/* of a batch; 0: any */
 	int			max_in_flight;	/* requests; 0: the setting's default */
 } ConnectorLimits;
 
 extern ConnectorLimits connector_limits(const Connector *connector, Operation operation);
 
+/*
+ * Whether a request may be sent again when nobody knows what became of it.
+ * Those that may not go over fresh connections, so that libcurl does not repeat
+ * them either.
+ */
+extern bool connector_is_idempotent(const Connector *connector, Operation operation);
+
 /* What the templates can see beside the records. */
 typedef struct RunFacts
 {
 	const char *sync_id;		/* "sync_1" */
-	const char *sync_name;
+	const char *sync_name;		/* in UTF-8 */
 	const char *sync_mode;
 	const char *run_id;			/* "run_1" */
 } RunFacts;
@@ -64,7 +81,7 @@ typedef struct Batch
  * Renders the request of a batch into CurrentMemoryContext.  The same batch
  * gives the same bytes each time; only headers depend on the attempt.  Returns
  * false and sets *error (palloc'ed, for people) when it cannot be represented:
- * a definite rejection of the batch.
+ * a definite rejection of the batch.  timeout_ms is left to the caller.
  */
 extern bool connector_render(const Connector *connector, const RunFacts *run,
 							 const Batch *batch, HttpRequest *request, char **error);

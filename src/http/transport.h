@@ -5,14 +5,16 @@
  * The only user of libcurl.  Nothing is ever raised from inside libcurl; a
  * transport owns its malloc'ed memory through the memory context it was made
  * in, so an error anywhere frees it.  No transaction may be open while requests
- * are in flight; this is asserted.
+ * are in flight; this is checked.
  */
 #ifndef SIGNALSMITH_TRANSPORT_H
 #define SIGNALSMITH_TRANSPORT_H
 
 #include "postgres.h"
 
-#include "base/types.h"
+/* What is read of an answer. */
+#define HTTP_MAX_HEAD_LENGTH (64 * 1024)
+#define HTTP_MAX_BODY_LENGTH (1024 * 1024)
 
 typedef struct HttpHeader
 {
@@ -23,13 +25,13 @@ typedef struct HttpHeader
 typedef struct HttpRequest
 {
 	const char *method;
-	const char *url;			/* absolute, already encoded */
+	const char *url;			/* absolute, already encoded: printable ASCII */
 	int			header_count;
 	HttpHeader *headers;
 	const char *body;			/* NULL: none.  Stays the caller's, unchanged,
 								 * until the request is done */
 	size_t		body_length;
-	int			timeout_ms;
+	int			timeout_ms;		/* 0: signalsmith.request_timeout */
 	bool		fresh_connection;	/* never repeated behind our back */
 } HttpRequest;
 
@@ -44,7 +46,7 @@ typedef enum HttpResult
 
 typedef struct HttpAnswer
 {
-	void	   *tag;			/* the caller's, from http_submit */
+	void	   *tag;			/* the caller's, from transport_submit */
 	HttpResult	result;
 	int			status;			/* 0 unless a status line came */
 	const char *headers;		/* raw header lines of the final answer */
@@ -53,7 +55,7 @@ typedef struct HttpAnswer
 	bool		body_cut;		/* longer than we read */
 	bool		resent;			/* libcurl sent it twice: connection died */
 	const char *error;			/* for people, redacted; NULL when answered */
-	int64		bytes_sent;
+	int64		bytes_sent;		/* of the request's body */
 	int			dns_ms;
 	int			connect_ms;
 	int			tls_ms;
@@ -70,13 +72,15 @@ extern Transport *transport_create(MemoryContext context);
  */
 extern void transport_submit(Transport *transport, const HttpRequest *request,
 							 void *tag);
+
+/* Requests whose answers have not been handed out yet. */
 extern int	transport_in_flight(const Transport *transport);
 
 /*
  * Waits until an answer is there, the latch is set or the time is over
  * (milliseconds; -1: no limit), works on all transfers meanwhile, and serves
  * interrupts.  Works with nothing in flight too: then it is a sleep that can be
- * woken.
+ * woken.  A latch that was set is reset.
  */
 extern void transport_wait(Transport *transport, long timeout_ms);
 

@@ -1,0 +1,65 @@
+/*
+ * compiler.h
+ *		What the compilers of a manifest's parts share: the config, and errors
+ *		that name the path of the fault.
+ */
+#ifndef SIGNALSMITH_COMPILER_H
+#define SIGNALSMITH_COMPILER_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/jsonpath.h"
+
+typedef struct Compiler
+{
+	const char *connector;		/* name */
+	bool		in_config;		/* the manifest is the destination's config */
+	Jsonb	   *config;			/* with defaults filled in; or NULL */
+	const char *object;			/* or NULL */
+	const char **secrets;		/* names that are declared */
+	int			secret_count;	/* -1: any name goes */
+} Compiler;
+
+/*
+ * Raises ERRCODE_INVALID_PARAMETER_VALUE: the manifest (or the config) is wrong
+ * at this path, a detail sentence, and a hint or NULL.
+ */
+extern void compiler_fault(const Compiler *compiler, const char *path,
+						   const char *hint, const char *format,...)
+			pg_attribute_printf(4, 5) pg_attribute_noreturn();
+
+/* The same for a config value that the manifest's schema refuses. */
+extern void config_fault(const Compiler *compiler, const char *path,
+						 const char *hint, const char *format,...)
+			pg_attribute_printf(4, 5) pg_attribute_noreturn();
+
+/* Hint that names the nearest valid word, or lists them all. */
+extern const char *choice_hint(const char *word, const char *const *choices,
+							   int count);
+
+/* Paths such as operations.create.request and classify[2]. */
+extern const char *path_member(const char *path, const char *name);
+extern const char *path_element(const char *path, int index);
+
+/* Refuses what is no object, or has a key that is not in the list. */
+extern void check_keys(const Compiler *compiler, const char *path,
+					   const JsonbValue *object, const char *const *keys, int count);
+
+/* Members of a wanted type; false or NULL when absent and not required. */
+extern char *read_string(const Compiler *compiler, const char *path,
+						 const JsonbValue *object, const char *name, bool required);
+extern bool read_bool(const Compiler *compiler, const char *path,
+					  const JsonbValue *object, const char *name, bool otherwise);
+extern int	read_choice(const Compiler *compiler, const char *path,
+						const JsonbValue *object, const char *name,
+						const char *const *choices, int count, int otherwise);
+
+/* Compiles an SQL/JSON path. */
+extern JsonPath *compile_jsonpath(const Compiler *compiler, const char *path,
+								  const char *text);
+
+/* Text in the server's encoding as UTF-8, and of a value as UTF-8 JSON. */
+extern char *compiler_utf8(const Compiler *compiler, const char *path, const char *text);
+
+#endif							/* SIGNALSMITH_COMPILER_H */

@@ -1,0 +1,274 @@
+/*
+ * config.c
+ *		A destination's config against the schema in the connector's manifest.
+ *
+ * The schema is {"name": {"type", "required", "default", "enum", "minimum",
+ * "maximum", "format", "values", "secret", "description"}, ...}.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+
+#include "connector/config.h"
+#include "connector/jsonb_reader.h"
+
+typedef enum ConfigType
+{
+	TYPE_STRING,
+	TYPE_INTEGER,
+	TYPE_NUMBER,
+	TYPE_BOOLEAN,
+	TYPE_OBJECT,
+	TYPE_ARRAY
+} ConfigType;
+
+static const char *const type_names[] = {
+	"string", "integer", "number", "boolean", "object", "array"
+};
+
+static const char *const type_phrases[] = {
+	"a string", "an integer", "a number", "true or false", "an object", "an array"
+};
+
+static const char *const property_keys[] = {
+	"type", "required", "default", "enum", "minimum", "maximum", "format", "values",
+	"secret", "description"
+};
+
+const char *
+url_fault(const char *url)
+{
+	const char *host;
+	size_t		host_length;
+
+	for (const unsigned char *p = (const unsigned char *) url; *p != '\0'; p++)
+		if (*p <= 0x20 || *p >= 0x7F)
+			return "A URL must not hold spaces, control or non-ASCII characters.";
+	if (pg_strncasecmp(url, "http://", 7) != 0 && pg_strncasecmp(url, "https://", 8) != 0)
+		return "A URL must begin with http:// or https://.";
+	host = strstr(url, "://") + 3;
+	host_length = strcspn(host, "/?#");
+	if (host_length == 0)
+		return "A URL must name a host.";
+	if (memchr(host, '@', host_length) != NULL)
+		return "A URL must not hold a user name or password.";
+	if (strchr(url, '#') != NULL)
+		return "A URL must not have a fragment.";
+	return NULL;
+}
+
+static bool
+type_fits(ConfigType type, const JsonbValue *value)
+{
+	switch (type)
+	{
+		case TYPE_STRING:
+			return value->type == jbvString;
+		case TYPE_INTEGER:
+			return value->type == jbvNumeric &&
+				strspn(jsonb_text(value), "-0123456789") == strlen(jsonb_text(value));
+		case TYPE_NUMBER:
+			return value->type == jbvNumeric;
+		case TYPE_BOOLEAN:
+			return value->type == jbvBool;
+		case TYPE_OBJECT:
+			return jsonb_is_object(value);
+		case TYPE_ARRAY:
+			return jsonb_is_array(value);
+	}
+	pg_unreachable();
+}
+
+static bool
+is_less(const JsonbValue *a, const JsonbValue *b)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_lt,
+											NumericGetDatum(a->val.numeric),
+											NumericGetDatum(b->val.numeric)));
+}
+
+static void
+check_bounds(const Compiler *compiler, const char *path, const JsonbValue *property,
+			 const JsonbValue *value)
+{
+	JsonbValue	bound;
+
+	if (value->type != jbvNumeric)
+		return;
+	if (jsonb_member(property, "minimum", &bound) && bound.type == jbvNumeric &&
+		is_less(value, &bound))
+		config_fault(compiler, path, NULL, "It must be at least %s.", jsonb_text(&bound));
+	if (jsonb_member(property, "maximum", &bound) && bound.type == jbvNumeric &&
+		is_less(&bound, value))
+		config_fault(compiler, path, NULL, "It must be at most %s.", jsonb_text(&bound));
+}
+
+static void
+check_enum(const Compiler *compiler, const char *path, const JsonbValue *property,
+		   const JsonbValue *value)
+{
+	JsonbValue	choices;
+	JsonbValue *elements;
+	const char **words;
+	char	   *word = jsonb_plain_text(value);
+	int			count;
+
+	if (!jsonb_member(property, "enum", &choices) || !jsonb_is_array(&choices))
+		return;
+	count = jsonb_elements(&choices, &elements);
+	words = palloc(count * sizeof(char *));
+	for (int i = 0; i < count; i++)
+	{
+		words[i] = jsonb_plain_text(&elements[i]);
+		if (strcmp(words[i], word) == 0)
+			return;
+	}
+	config_fault(compiler, path, choice_hint(word, words, count),
+				 "\"%s\" is not valid here.", word);
+}
+
+/* An object's values must all be of one type, say those of "headers". */
+static void
+check_member_types(const Compiler *compiler, const char *path, const JsonbValue *property,
+				   const JsonbValue *value)
+{
+	JsonbMember *members;
+	int			count;
+	int			type;
+
+	if (!jsonb_is_object(value))
+		return;
+	type = read_choice(compiler, path, property, "values", type_names, lengthof(type_names), -1);
+	if (type < 0)
+		return;
+	count = jsonb_members(value, &members);
+	for (int i = 0; i < count; i++)
+		if (!type_fits((ConfigType) type, &members[i].value))
+			config_fault(compiler, path_member(path, members[i].name), NULL,
+						 "It must be %s, not %s.", type_phrases[type],
+						 jsonb_type_phrase(&members[i].value));
+}
+
+static void
+check_value(const Compiler *compiler, const char *path, const JsonbValue *property,
+			const JsonbValue *value)
+{
+	static const char *const formats[] = {"url"};
+	int			type = read_choice(compiler, path, property, "type", type_names,
+								   lengthof(type_names), TYPE_STRING);
+
+	if (!type_fits((ConfigType) type, value))
+		config_fault(compiler, path, NULL, "It must be %s, not %s.", type_phrases[type],
+					 jsonb_type_phrase(value));
+	check_enum(compiler, path, property, value);
+	check_bounds(compiler, path, property, value);
+	check_member_types(compiler, path, property, value);
+	if (type == TYPE_STRING &&
+		read_choice(compiler, path, property, "format", formats, lengthof(formats), -1) == 0)
+	{
+		const char *fault = url_fault(jsonb_string(value));
+
+		if (fault != NULL)
+			config_fault(compiler, path, NULL, "%s", fault);
+	}
+}
+
+/* Refuses config keys that the schema does not know, and secrets. */
+static void
+check_config_keys(const Compiler *compiler, const JsonbMember *properties, int property_count,
+				  const JsonbValue *config)
+{
+	const char **names = palloc(property_count * sizeof(char *));
+	JsonbMember *members;
+	int			name_count = 0;
+	int			count;
+
+	for (int i = 0; i < property_count; i++)
+		if (!read_bool(compiler, properties[i].name, &properties[i].value, "secret", false))
+			names[name_count++] = properties[i].name;
+
+	count = jsonb_members(config, &members);
+	for (int i = 0; i < count; i++)
+	{
+		int			j;
+
+		for (j = 0; j < compiler->secret_count; j++)
+			if (strcmp(members[i].name, compiler->secrets[j]) == 0)
+				config_fault(compiler, members[i].name,
+							 psprintf("Use set_secret(destination, '%s', value).", members[i].name),
+							 "It is a secret, and secrets are not kept in the config.");
+		for (j = 0; j < name_count; j++)
+			if (strcmp(members[i].name, names[j]) == 0)
+				break;
+		if (j == name_count)
+			config_fault(compiler, members[i].name,
+						 choice_hint(members[i].name, names, name_count),
+						 "There is no such key.");
+	}
+}
+
+/* The property's value, given or by default, checked, into the new config. */
+static void
+take_property(const Compiler *compiler, const JsonbMember *property, const JsonbValue *config,
+			  JsonbParseState **state)
+{
+	JsonbValue	value;
+	JsonbValue	name;
+
+	if (jsonb_member(config, property->name, &value))
+		check_value(compiler, property->name, &property->value, &value);
+	else if (!jsonb_member(&property->value, "default", &value))
+	{
+		if (read_bool(compiler, property->name, &property->value, "required", false))
+			config_fault(compiler, property->name, NULL, "It is required.");
+		return;
+	}
+	name.type = jbvString;
+	name.val.string.val = property->name;
+	name.val.string.len = strlen(property->name);
+	pushJsonbValue(state, WJB_KEY, &name);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static void
+read_schema(Compiler *compiler, const JsonbValue *schema, JsonbMember **properties, int *count)
+{
+	*count = 0;
+	if (schema == NULL)
+		return;
+	if (!jsonb_is_object(schema))
+		compiler_fault(compiler, "config", NULL, "It must be an object, not %s.",
+					   jsonb_type_phrase(schema));
+	*count = jsonb_members(schema, properties);
+	compiler->secrets = palloc(*count * sizeof(char *));
+	for (int i = 0; i < *count; i++)
+	{
+		const char *path = path_member("config", (*properties)[i].name);
+
+		check_keys(compiler, path, &(*properties)[i].value, property_keys, lengthof(property_keys));
+		if (read_bool(compiler, path, &(*properties)[i].value, "secret", false))
+			compiler->secrets[compiler->secret_count++] = (*properties)[i].name;
+	}
+}
+
+void
+config_check(Compiler *compiler, const JsonbValue *schema, Jsonb *config)
+{
+	JsonbMember *properties;
+	JsonbValue	root = jsonb_root(config);
+	JsonbParseState *state = NULL;
+	int			count;
+
+	if (!jsonb_is_object(&root))
+		config_fault(compiler, "config", NULL, "It must be an object, not %s.",
+					 jsonb_type_phrase(&root));
+	read_schema(compiler, schema, &properties, &count);
+	check_config_keys(compiler, properties, count, &root);
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < count; i++)
+		if (!read_bool(compiler, properties[i].name, &properties[i].value, "secret", false))
+			take_property(compiler, &properties[i], &root, &state);
+	compiler->config = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}

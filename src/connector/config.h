@@ -1,0 +1,21 @@
+/*
+ * config.h
+ *		A destination's config against the schema in the connector's manifest.
+ */
+#ifndef SIGNALSMITH_CONFIG_H
+#define SIGNALSMITH_CONFIG_H
+
+#include "postgres.h"
+
+#include "connector/compiler.h"
+
+/*
+ * Checks the manifest's "config" block, then the config against it, and sets
+ * compiler->config (defaults filled in) and compiler->secrets.
+ */
+extern void config_check(Compiler *compiler, const JsonbValue *schema, Jsonb *config);
+
+/* Raises unless the text is an absolute http(s) URL without user or fragment. */
+extern const char *url_fault(const char *url);
+
+#endif							/* SIGNALSMITH_CONFIG_H */

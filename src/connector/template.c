@@ -1,0 +1,567 @@
+/*
+ * template.c
+ *		Templates: JSON, or text, with holes.
+ *
+ * A JSON template is compiled into a flat list of steps: some constant JSON
+ * text, then one value.  So rendering a record is little more than copying.
+ * Members of an object whose value is a hole come after the constant ones, and
+ * each puts its own comma, because it vanishes when the value is absent.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "utils/builtins.h"
+
+#include "base/json_text.h"
+#include "connector/connector_internal.h"
+#include "connector/expression.h"
+#include "connector/jsonb_reader.h"
+#include "connector/template.h"
+
+/* Of one request; what a run has in flight is a multiple of it. */
+#define MAX_REQUEST_LENGTH (512 * 1024 * 1024)
+
+typedef enum StepKind
+{
+	STEP_NOTHING,				/* only the constant text */
+	STEP_VALUE,					/* a hole's value, as it is */
+	STEP_TEXT,					/* text with holes, as a JSON string */
+	STEP_ROWS					/* the rendered rows, as an array */
+} StepKind;
+
+typedef struct Step
+{
+	Slice		constant;
+	bool		is_member;		/* of an object: after a comma, unless it is
+								 * the first */
+	bool		may_vanish;		/* with its constant, when absent */
+	StepKind	kind;
+	Expression *expression;
+	TextTemplate *text;
+} Step;
+
+struct Template
+{
+	int			step_count;
+	Step	   *steps;
+};
+
+/* A text template's parts: constants and holes. */
+typedef struct TextPart
+{
+	Slice		constant;
+	Expression *expression;		/* NULL: a constant */
+} TextPart;
+
+struct TextTemplate
+{
+	TextForm	form;
+	int			part_count;
+	TextPart   *parts;
+};
+
+/* --- text --- */
+
+static Slice
+copy_slice(const char *data, size_t length)
+{
+	Slice		slice = {.data = pnstrdup(data, length),.length = length};
+
+	return slice;
+}
+
+/*
+ * Splits text (UTF-8) into constants and holes; holes of known value become
+ * constants.
+ */
+static List *
+split_text(Compiler *compiler, const char *path, const char *text, int sees)
+{
+	List	   *parts = NIL;
+
+	while (*text != '\0')
+	{
+		const char *hole = strstr(text, "{{");
+		TextPart   *part = palloc0(sizeof(TextPart));
+
+		if (hole == NULL)
+			hole = text + strlen(text);
+		if (hole > text)
+		{
+			part->constant = copy_slice(text, hole - text);
+			text = hole;
+		}
+		else
+			part->expression = expression_parse(compiler, path, hole + 2, sees, &text);
+		parts = lappend(parts, part);
+	}
+	return parts;
+}
+
+/*
+ * Percent-encodes all but unreserved characters (RFC 3986), and but those that
+ * may stand for themselves here.
+ */
+static void
+append_percent_encoded(StringInfo out, Slice text, const char *others)
+{
+	static const char digits[] = "0123456789ABCDEF";
+
+	for (uint32 i = 0; i < text.length; i++)
+	{
+		unsigned char c = text.data[i];
+
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			(c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~' ||
+			(c != '\0' && strchr(others, c) != NULL))
+			appendStringInfoCharMacro(out, c);
+		else
+		{
+			appendStringInfoCharMacro(out, '%');
+			appendStringInfoCharMacro(out, digits[c >> 4]);
+			appendStringInfoCharMacro(out, digits[c & 15]);
+		}
+	}
+}
+
+static Slice
+encode_constant(Slice text, TextForm form, bool is_literal)
+{
+	StringInfoData out;
+
+	if (form == TEXT_PLAIN)
+		return text;
+	initStringInfo(&out);
+	append_percent_encoded(&out, text,
+						   form == TEXT_PATH && is_literal ? "/%!$&'()*+,;=:@" : "");
+	text.data = out.data;
+	text.length = out.len;
+	return text;
+}
+
+/* Encodes a constant, and replaces a hole of known value by one. */
+static void
+fold_part(Compiler *compiler, const char *path, TextForm form, TextPart *part)
+{
+	const Value *value;
+
+	if (part->expression == NULL)
+	{
+		part->constant = encode_constant(part->constant, form, true);
+		return;
+	}
+	value = expression_constant(part->expression);
+	if (value == NULL)
+		return;
+	if (!value_text(value, &part->constant))
+		compiler_fault(compiler, path, NULL,
+					   "%s has no value that could be part of a text.",
+					   expression_text(part->expression));
+	part->constant = encode_constant(part->constant, form, false);
+	part->expression = NULL;
+}
+
+/* Takes the parts that follow each other as constants together. */
+static TextTemplate *
+join_parts(List *parts, TextForm form)
+{
+	TextTemplate *template = palloc0(sizeof(TextTemplate));
+	TextPart   *last = NULL;
+	ListCell   *cell;
+
+	template->form = form;
+	template->parts = palloc0(list_length(parts) * sizeof(TextPart));
+	foreach(cell, parts)
+	{
+		TextPart   *part = lfirst(cell);
+
+		if (last != NULL && last->expression == NULL && part->expression == NULL)
+		{
+			last->constant.data = psprintf("%.*s%.*s",
+										   (int) last->constant.length, last->constant.data,
+										   (int) part->constant.length, part->constant.data);
+			last->constant.length += part->constant.length;
+			continue;
+		}
+		last = &template->parts[template->part_count++];
+		*last = *part;
+	}
+	return template;
+}
+
+TextTemplate *
+text_template_compile(Compiler *compiler, const char *path, const char *text,
+					  TextForm form, int sees)
+{
+	List	   *parts = split_text(compiler, path, compiler_utf8(compiler, path, text), sees);
+	ListCell   *cell;
+
+	foreach(cell, parts)
+		fold_part(compiler, path, form, lfirst(cell));
+	return join_parts(parts, form);
+}
+
+const char *
+text_template_constant(const TextTemplate *template)
+{
+	if (template->part_count == 0)
+		return "";
+	if (template->part_count == 1 && template->parts[0].expression == NULL)
+		return pnstrdup(template->parts[0].constant.data, template->parts[0].constant.length);
+	return NULL;
+}
+
+bool
+text_template_is_empty(const TextTemplate *template)
+{
+	return template->part_count == 0;
+}
+
+bool
+text_template_uses_record(const TextTemplate *template)
+{
+	for (int i = 0; i < template->part_count; i++)
+		if (template->parts[i].expression != NULL &&
+			expression_uses_record(template->parts[i].expression))
+			return true;
+	return false;
+}
+
+static bool
+fits(Evaluation *evaluation, StringInfo out, size_t more)
+{
+	if (more <= MAX_REQUEST_LENGTH && out->len + more <= MAX_REQUEST_LENGTH)
+		return true;
+	evaluation->error = psprintf("the request would be longer than %d MB",
+								 MAX_REQUEST_LENGTH / (1024 * 1024));
+	return false;
+}
+
+/* Evaluates a hole to text; false when its value is none. */
+static bool
+evaluate_text(const Expression *expression, Evaluation *evaluation, Slice *text)
+{
+	Value		value;
+
+	if (!expression_evaluate(expression, evaluation, &value))
+		return false;
+	if (value_text(&value, text))
+		return true;
+	evaluation->error = psprintf("%s is %s, which cannot be part of a text",
+								 expression_text(expression),
+								 value.kind == VALUE_ABSENT ? "not there" :
+								 value.data.data[0] == 'n' ? "null" :
+								 value.data.data[0] == '{' ? "an object" : "an array");
+	return false;
+}
+
+bool
+text_template_append(const TextTemplate *template, Evaluation *evaluation, StringInfo out)
+{
+	for (int i = 0; i < template->part_count; i++)
+	{
+		Slice		text = template->parts[i].constant;
+		Expression *expression = template->parts[i].expression;
+
+		if (expression != NULL && !evaluate_text(expression, evaluation, &text))
+			return false;
+		if (!fits(evaluation, out, (size_t) text.length * 3))
+			return false;
+		if (expression != NULL && template->form != TEXT_PLAIN)
+			append_percent_encoded(out, text, "");
+		else
+			appendBinaryStringInfo(out, text.data, text.length);
+	}
+	return true;
+}
+
+/* --- JSON --- */
+
+typedef struct StepBuilder
+{
+	Compiler   *compiler;
+	int			sees;
+	StringInfoData constant;	/* not part of a step yet */
+	bool		is_member;		/* of the step to come */
+	bool		may_vanish;
+	List	   *steps;
+} StepBuilder;
+
+static void
+finish_step(StepBuilder *builder, StepKind kind, Expression *expression, TextTemplate *text)
+{
+	Step	   *step = palloc0(sizeof(Step));
+
+	step->constant = copy_slice(builder->constant.data, builder->constant.len);
+	step->is_member = builder->is_member;
+	step->may_vanish = builder->may_vanish;
+	step->kind = kind;
+	step->expression = expression;
+	step->text = text;
+	builder->steps = lappend(builder->steps, step);
+	resetStringInfo(&builder->constant);
+	builder->is_member = false;
+	builder->may_vanish = false;
+}
+
+static void
+append_constant_string(StepBuilder *builder, const char *path, const char *text)
+{
+	const char *utf8 = compiler_utf8(builder->compiler, path, text);
+
+	(void) json_text_append_utf8(&builder->constant, utf8, strlen(utf8));
+}
+
+/* A string: a constant, exactly one hole, or text with holes. */
+static void
+build_string(StepBuilder *builder, const char *path, const char *text)
+{
+	List	   *parts;
+	TextPart   *part;
+	ListCell   *cell;
+
+	if (strstr(text, "{{") == NULL)
+	{
+		append_constant_string(builder, path, text);
+		return;
+	}
+
+	parts = split_text(builder->compiler, path,
+					   compiler_utf8(builder->compiler, path, text), builder->sees);
+	part = linitial(parts);
+	if (list_length(parts) == 1)
+	{
+		const Value *value = expression_constant(part->expression);
+
+		if (value != NULL)
+			value_append_json(value, &builder->constant);
+		else if (expression_is_rows(part->expression))
+			finish_step(builder, STEP_ROWS, NULL, NULL);
+		else
+			finish_step(builder, STEP_VALUE, part->expression, NULL);
+		return;
+	}
+	foreach(cell, parts)
+		fold_part(builder->compiler, path, TEXT_PLAIN, lfirst(cell));
+	finish_step(builder, STEP_TEXT, NULL, join_parts(parts, TEXT_PLAIN));
+}
+
+static void build_value(StepBuilder *builder, const char *path, const JsonbValue *json);
+
+static bool
+has_holes(const JsonbValue *json)
+{
+	return strstr(jsonb_text(json), "{{") != NULL;
+}
+
+/* Whether the value is one hole over the config, with nothing there. */
+static bool
+is_absent_constant(StepBuilder *builder, const char *path, const JsonbValue *json)
+{
+	const char *text;
+	const char *end;
+	const Value *value;
+
+	if (json->type != jbvString)
+		return false;
+	text = compiler_utf8(builder->compiler, path, jsonb_string(json));
+	if (strncmp(text, "{{", 2) != 0)
+		return false;
+	value = expression_constant(expression_parse(builder->compiler, path, text + 2,
+												 builder->sees, &end));
+	return value != NULL && value->kind == VALUE_ABSENT && *end == '\0';
+}
+
+static void
+build_object(StepBuilder *builder, const char *path, const JsonbValue *json)
+{
+	JsonbMember *members;
+	int			count = jsonb_members(json, &members);
+	bool		first = true;
+
+	appendStringInfoChar(&builder->constant, '{');
+	for (int pass = 0; pass < 2; pass++)
+		for (int i = 0; i < count; i++)
+		{
+			const char *member_path = path_member(path, members[i].name);
+
+			if (has_holes(&members[i].value) != (pass == 1) ||
+				is_absent_constant(builder, member_path, &members[i].value))
+				continue;
+			if (pass == 1)
+			{
+				/* It puts its comma when it is there. */
+				finish_step(builder, STEP_NOTHING, NULL, NULL);
+				builder->is_member = true;
+				builder->may_vanish = members[i].value.type == jbvString;
+			}
+			else if (!first)
+				appendStringInfoChar(&builder->constant, ',');
+			first = false;
+			append_constant_string(builder, member_path, members[i].name);
+			appendStringInfoChar(&builder->constant, ':');
+			build_value(builder, member_path, &members[i].value);
+		}
+	appendStringInfoChar(&builder->constant, '}');
+}
+
+static void
+build_array(StepBuilder *builder, const char *path, const JsonbValue *json)
+{
+	JsonbValue *elements;
+	int			count = jsonb_elements(json, &elements);
+
+	appendStringInfoChar(&builder->constant, '[');
+	for (int i = 0; i < count; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(&builder->constant, ',');
+		build_value(builder, path_element(path, i), &elements[i]);
+	}
+	appendStringInfoChar(&builder->constant, ']');
+}
+
+static void
+build_value(StepBuilder *builder, const char *path, const JsonbValue *json)
+{
+	check_stack_depth();
+	if (jsonb_is_object(json))
+		build_object(builder, path, json);
+	else if (jsonb_is_array(json))
+		build_array(builder, path, json);
+	else if (json->type == jbvString)
+		build_string(builder, path, jsonb_string(json));
+	else
+		appendStringInfoString(&builder->constant, jsonb_text(json));
+}
+
+Template *
+template_compile(Compiler *compiler, const char *path, const JsonbValue *json, int sees)
+{
+	StepBuilder builder = {.compiler = compiler,.sees = sees};
+	Template   *template = palloc0(sizeof(Template));
+	ListCell   *cell;
+
+	initStringInfo(&builder.constant);
+	build_value(&builder, path, json);
+	finish_step(&builder, STEP_NOTHING, NULL, NULL);
+
+	template->steps = palloc(list_length(builder.steps) * sizeof(Step));
+	foreach(cell, builder.steps)
+	{
+		Step	   *step = lfirst(cell);
+
+		if (step->kind != STEP_NOTHING || step->constant.length > 0)
+			template->steps[template->step_count++] = *step;
+	}
+	return template;
+}
+
+bool
+template_constant_value(Compiler *compiler, const char *path, const char *text,
+						JsonbValue *value)
+{
+	const char *utf8 = compiler_utf8(compiler, path, text);
+	const char *end;
+	const Value *constant;
+	StringInfoData json;
+
+	if (strncmp(utf8, "{{", 2) != 0)
+		return false;
+	constant = expression_constant(expression_parse(compiler, path, utf8 + 2, 0, &end));
+	if (constant == NULL || *end != '\0')
+		return false;
+	initStringInfo(&json);
+	value_append_json(constant, &json);
+	*value = jsonb_root(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+														   CStringGetDatum(pg_any_to_server(json.data, json.len, PG_UTF8)))));
+	return true;
+}
+
+/* Appends a step's value; *absent says that there was none. */
+static bool
+append_step_value(const Step *step, Evaluation *evaluation, StringInfo out, bool *absent)
+{
+	Value		value;
+	StringInfoData text;
+
+	*absent = false;
+	switch (step->kind)
+	{
+		case STEP_NOTHING:
+			return true;
+		case STEP_ROWS:
+			return append_rows(evaluation, out);
+		case STEP_VALUE:
+			if (!expression_evaluate(step->expression, evaluation, &value))
+				return false;
+			*absent = value.kind == VALUE_ABSENT;
+			break;
+		case STEP_TEXT:
+			initStringInfo(&text);
+			if (!text_template_append(step->text, evaluation, &text))
+				return false;
+			value.kind = VALUE_TEXT;
+			value.data.data = text.data;
+			value.data.length = text.len;
+			break;
+	}
+	/* An escape takes up to six bytes. */
+	if (!fits(evaluation, out, (size_t) value.data.length * (value.kind == VALUE_TEXT ? 6 : 1)))
+		return false;
+	value_append_json(&value, out);
+	return true;
+}
+
+bool
+template_append(const Template *template, Evaluation *evaluation, StringInfo out)
+{
+	for (int i = 0; i < template->step_count; i++)
+	{
+		const Step *step = &template->steps[i];
+		int			length = out->len;
+		bool		absent;
+
+		/*
+		 * The brace that opened the object is the last byte only before its
+		 * first member.
+		 */
+		if (step->is_member && length > 0 && out->data[length - 1] != '{')
+			appendStringInfoCharMacro(out, ',');
+		appendBinaryStringInfo(out, step->constant.data, step->constant.length);
+		if (!append_step_value(step, evaluation, out, &absent))
+			return false;
+		if (absent && step->may_vanish)
+		{
+			out->len = length;
+			out->data[length] = '\0';
+		}
+	}
+	return true;
+}
+
+/* Renders the row of each record of the batch, as an array. */
+bool
+append_rows(Evaluation *evaluation, StringInfo out)
+{
+	const Batch *batch = evaluation->batch;
+	Evaluation	of_row = *evaluation;
+
+	appendStringInfoCharMacro(out, '[');
+	for (int i = 0; i < batch->record_count; i++)
+	{
+		if (i > 0)
+			appendStringInfoCharMacro(out, ',');
+		of_row.record = &batch->records[i];
+		of_row.record_index = i;
+		if (!template_append(evaluation->row, &of_row, out))
+		{
+			evaluation->error = of_row.error;
+			return false;
+		}
+	}
+	appendStringInfoCharMacro(out, ']');
+	return true;
+}
