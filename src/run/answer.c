@@ -19,7 +19,7 @@
 
 #include "base/backoff.h"
 #include "http/redact.h"
-#include "run/delivery_state.h"
+#include "run/answer.h"
 
 /* So many batches given up in a row: the destination is not well. */
 #define GIVEN_UP_IN_A_ROW 10

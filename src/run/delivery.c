@@ -22,22 +22,13 @@
 #include "base/fault.h"
 #include "base/settings.h"
 #include "plan/plan.h"
+#include "run/answer.h"
 #include "run/delivery_state.h"
 
 /* How long a cancelled run waits for the requests in flight. */
 #define CANCEL_GRACE_MS 1000
 
 /* --- stopping --- */
-
-void
-delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error)
-{
-	if (delivery->stopping)
-		return;
-	delivery->stopping = true;
-	delivery->end = end;
-	delivery->error = MemoryContextStrdup(delivery->context, error);
-}
 
 static void
 check_cancel(Delivery *delivery)
@@ -56,16 +47,6 @@ grace_is_over(const Delivery *delivery)
 }
 
 /* --- sending --- */
-
-void
-delivery_fail_record(Delivery *delivery, PendingBatch *pending, int index,
-					 bool unknown, int status, const char *code,
-					 const char *message)
-{
-	fail_record(delivery->group, pending->loaded->bundle, pending->first + index,
-				unknown, pending->attempts, status, code, message);
-	loaded_bundle_settled(pending->loaded, 1);
-}
 
 static Batch *
 make_batch(const PendingBatch *pending)

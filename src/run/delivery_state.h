@@ -1,7 +1,7 @@
 /*
  * delivery_state.h
  *		What the parts of a delivery share: delivery.c, which sends, and answer.c,
- *		which decides what follows from an answer.
+ *		which decides what follows.
  */
 #ifndef SIGNALSMITH_DELIVERY_STATE_H
 #define SIGNALSMITH_DELIVERY_STATE_H
@@ -48,12 +48,5 @@ extern void delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error
 extern void delivery_fail_record(Delivery *delivery, PendingBatch *pending,
 								 int index, bool unknown, int status,
 								 const char *code, const char *message);
-
-/*
- * Acts on the answer to a batch, or on what came instead of one.  The batch is
- * put back, split or done with afterwards.
- */
-extern void delivery_handle_answer(Delivery *delivery, PendingBatch *pending,
-								   const HttpAnswer *answer);
 
 #endif							/* SIGNALSMITH_DELIVERY_STATE_H */
