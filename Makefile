@@ -7,7 +7,7 @@ OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*/*.c))
 # The install script is assembled from parts, in this order, then one INSERT
 # for each shipped connector.
 SQL_PARTS = $(addprefix sql/, prologue.sql roles.sql tables.sql \
-	helpers.sql models.sql destinations.sql \
+	helpers.sql instance.sql models.sql destinations.sql \
 	secrets.sql syncs.sql retention.sql runs.sql lifecycle.sql representation.sql installation.sql views.sql grants.sql)
 CONNECTORS = $(wildcard $(srcdir)/sql/connectors/*.json)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql

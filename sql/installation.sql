@@ -1,4 +1,4 @@
--- Is the installation sound, and whose is it?
+-- Is the installation sound?
 
 CREATE FUNCTION signalsmith._check_installation(caller regrole)
     RETURNS TABLE (name text, ok boolean, detail text, hint text)
@@ -66,23 +66,3 @@ CREATE FUNCTION signalsmith.check_installation()
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.check_installation() IS
     'what signalsmith needs of this server, whether it is there, and what to do if not';
-
-CREATE FUNCTION signalsmith._adopt_instance(caller regrole, mode text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    modes CONSTANT text[] := ARRAY['resync', 'continue', 'discard'];
-BEGIN
-    IF mode IS NULL OR mode <> ALL (modes) THEN
-        RAISE EXCEPTION 'unknown mode "%"', coalesce(mode, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value',
-            HINT = signalsmith._hint_for_choice(mode, modes);
-    END IF;
-    PERFORM signalsmith._not_supported('adopt_instance');
-END
-$$;
-COMMENT ON FUNCTION signalsmith._adopt_instance(regrole, text) IS 'private part of adopt_instance';
-
-CREATE FUNCTION signalsmith.adopt_instance(mode text) RETURNS void
-    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
-COMMENT ON FUNCTION signalsmith.adopt_instance(text) IS
-    'lets a restored or cloned database send again: resync, continue or discard (not supported yet)';

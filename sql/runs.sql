@@ -41,6 +41,7 @@ DECLARE
     locked signalsmith.sync;
     run_id bigint;
 BEGIN
+    PERFORM signalsmith._refuse_fenced();
     SELECT * INTO locked FROM signalsmith.sync WHERE id = triggered_sync FOR KEY SHARE;
     PERFORM signalsmith._refuse_trigger(locked);
 
@@ -213,8 +214,9 @@ COMMENT ON FUNCTION signalsmith._move_sync_on(signalsmith.run, boolean) IS
 CREATE FUNCTION signalsmith._describe_hold(held signalsmith.run) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('%s, so its %s deletes are held; SELECT signalsmith.approve_deletes(''run_%s'') sends them',
+    SELECT format('%s, so %s deletes are held; SELECT signalsmith.approve_deletes(''run_%s'') sends them',
         CASE WHEN held.rows_processed = 0 THEN 'the model returned no rows'
+             WHEN held.after_recovery THEN 'the server was promoted or recovered since the last run'
              ELSE format('the model lacks %s %% of the %s records sent before',
                          round(100.0 * held.deletes_held / nullif(held.snapshot_rows, 0), 1), held.snapshot_rows) END,
         held.deletes_held, held.id);

@@ -479,6 +479,7 @@ BEGIN
     END;
     PERFORM signalsmith._check_sync(written.id);
     PERFORM signalsmith._reschedule(written.id);
+    PERFORM signalsmith._note_instance();
     RETURN 'sync_' || written.id;
 END
 $$;

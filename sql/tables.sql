@@ -73,6 +73,7 @@ CREATE TABLE signalsmith.sync (
                     CHECK (status IN ('created', 'active', 'paused', 'error', 'archived')),
     status_error    text,
     failed_in_a_row integer NOT NULL DEFAULT 0,
+    hold_next_deletes boolean NOT NULL DEFAULT false,
     next_run_at     timestamptz,
     last_run_id     bigint,
     last_synced_at  timestamptz,
@@ -89,6 +90,7 @@ CREATE INDEX sync_due ON signalsmith.sync (next_run_at) WHERE next_run_at IS NOT
 COMMENT ON TABLE signalsmith.sync IS 'syncs: a model, a destination, and how the one goes to the other';
 COMMENT ON COLUMN signalsmith.sync.field_mappings IS 'canonical list of mappings; NULL: every column of the model under its own name';
 COMMENT ON COLUMN signalsmith.sync.failed_in_a_row IS 'failed runs since the last one that was not';
+COMMENT ON COLUMN signalsmith.sync.hold_next_deletes IS 'the server has another history since the last run: its next deletes wait';
 COMMENT ON COLUMN signalsmith.sync.snapshot_rows IS 'records in the snapshot, as of the last finished run';
 COMMENT ON COLUMN signalsmith.sync.snapshot_key IS 'key columns, their types and the object that the snapshot belongs to; NULL: no snapshot';
 
@@ -124,6 +126,7 @@ CREATE TABLE signalsmith.run (
     rows_unchanged  bigint NOT NULL DEFAULT 0,
     changes_planned bigint NOT NULL DEFAULT 0,
     deletes_held    bigint NOT NULL DEFAULT 0,
+    after_recovery  boolean NOT NULL DEFAULT false,
     creates_supersede boolean NOT NULL DEFAULT true,
     batches_planned bigint NOT NULL DEFAULT 0,
     batches_sent    bigint NOT NULL DEFAULT 0,
@@ -143,6 +146,7 @@ CREATE UNIQUE INDEX run_one_queued ON signalsmith.run (sync_id) WHERE status = '
 CREATE UNIQUE INDEX run_one_running ON signalsmith.run (sync_id) WHERE status = 'running';
 COMMENT ON INDEX signalsmith.run_one_queued IS 'triggers coalesce; a run of approved deletes, planned when it is queued, stands apart';
 COMMENT ON COLUMN signalsmith.run.deletes_held IS 'deletes of this run that wait in the outbox for approve_deletes';
+COMMENT ON COLUMN signalsmith.run.after_recovery IS 'deletes are held because of sync.hold_next_deletes';
 COMMENT ON COLUMN signalsmith.run.creates_supersede IS 'keys that it creates may have older entries in the snapshot';
 COMMENT ON COLUMN signalsmith.run.snapshot_rows IS 'records in the snapshot when the run was planned';
 COMMENT ON TABLE signalsmith.run IS 'runs: one execution of a sync each, with its figures';

@@ -21,7 +21,8 @@ CREATE VIEW signalsmith.syncs WITH (security_barrier) AS
         d.name AS destination,
         s.mode,
         s.status,
-        s.status_error,
+        coalesce(s.status_error, 'this database sends nothing, because '
+            || (SELECT reason FROM signalsmith._fence)) AS status_error,
         s.schedule,
         date_trunc('milliseconds', s.next_run_at) AS next_run_at,
         'run_' || last_run.id AS last_run_id,
@@ -36,7 +37,7 @@ CREATE VIEW signalsmith.syncs WITH (security_barrier) AS
         LEFT JOIN signalsmith.run last_run ON last_run.id = coalesce(live.id, s.last_run_id)
     ORDER BY s.id;
 COMMENT ON VIEW signalsmith.syncs IS 'syncs and how they are doing';
-COMMENT ON COLUMN signalsmith.syncs.status_error IS 'why the sync is in error';
+COMMENT ON COLUMN signalsmith.syncs.status_error IS 'why the sync is in error, or the whole database sends nothing';
 COMMENT ON COLUMN signalsmith.syncs.next_run_at IS 'when the schedule starts the next run; NULL: it does not';
 COMMENT ON COLUMN signalsmith.syncs.last_run_id IS 'the run that is under way, else the last one that ended';
 COMMENT ON COLUMN signalsmith.syncs.last_synced_at IS 'end of the last run that was not failed or cancelled';

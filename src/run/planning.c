@@ -118,13 +118,16 @@ run_model(const SyncDefinition *definition, const PlanOptions *options,
 
 /*
  * Deletes beyond the sync's threshold wait for somebody to approve them: most
- * often the model is wrong, not the world.
+ * often the model is wrong, not the world.  After a promotion or a recovery all
+ * of them wait.
  */
 static bool
 must_hold_deletes(const SyncDefinition *definition, const PlanFigures *figures)
 {
 	int64		deletes = figures->changes[OPERATION_DELETE];
 
+	if (definition->hold_deletes)
+		return deletes > 0;
 	if (deletes <= GUARD_MINIMUM_ROWS)
 		return false;
 	if (figures->rows_processed == 0)

@@ -26,7 +26,8 @@ static const char *const sync_query =
 "  (s.options->>'max_delete_percent')::float8, s.snapshot_key,"
 "  m.id, m.name, m.query, m.search_path,"
 "  d.id, d.name, c.name, c.manifest, d.config,"
-"  greatest(0, extract(epoch FROM d.breaker_until - clock_timestamp()) * 1000)::int8"
+"  greatest(0, extract(epoch FROM d.breaker_until - clock_timestamp()) * 1000)::int8,"
+"  s.hold_next_deletes"
 " FROM signalsmith.sync s"
 "  JOIN signalsmith.model m ON m.id = s.model_id"
 "  JOIN signalsmith.destination d ON d.id = s.destination_id"
@@ -119,6 +120,7 @@ read_sync(SyncDefinition *definition, MemoryContext context)
 	definition->manifest = scope_jsonb(0, 20, context);
 	definition->config = scope_jsonb(0, 21, context);
 	definition->breaker_open_ms = scope_int64(0, 22);
+	definition->hold_deletes = scope_bool(0, 23);
 }
 
 static void

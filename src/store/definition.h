@@ -49,6 +49,7 @@ typedef struct SyncDefinition
 	int			timeout_ms;		/* of a request */
 	int			error_after;	/* failed runs in a row */
 	double		max_delete_percent;
+	bool		hold_deletes;	/* however few, in this run */
 
 	int64		model_id;
 	char	   *model_name;

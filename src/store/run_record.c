@@ -109,6 +109,12 @@ static const char *const discard_held_query =
 "  SELECT id FROM signalsmith.run WHERE sync_id = $1 AND status = 'held'"
 "   AND deletes_held > 0)";
 
+static const char *const trust_again_query =
+"WITH s AS (UPDATE signalsmith.sync SET hold_next_deletes = false"
+"  WHERE id = $1 RETURNING id)"
+" UPDATE signalsmith.run r SET after_recovery = true FROM s"
+" WHERE r.sync_id = s.id AND r.status = 'running'";
+
 void
 run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 				const RunPlanFigures *figures, const char *snapshot_key)
@@ -134,6 +140,8 @@ run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 					  Float8GetDatum(figures->stage_ms)) == 0)
 		lease_lost(claim);
 
+	if (definition->hold_deletes)
+		scope_execute(trust_again_query, "l", Int64GetDatum(claim->sync_id));
 	scope_execute(discard_held_query, "l", Int64GetDatum(claim->sync_id));
 	if (figures->changes_planned > 0)
 	{

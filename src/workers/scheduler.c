@@ -114,6 +114,28 @@ extension_is_usable(void)
 	return usable;
 }
 
+/* Is this database a copy that nobody has adopted yet? */
+static bool
+database_is_fenced(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Scope		scope;
+	char	   *reason;
+
+	begin_transaction();
+	scope_enter(&scope);
+	scope_execute("SELECT signalsmith._heed_instance()", "");
+	reason = scope_text(0, 1, context);
+	scope_leave(&scope);
+	if (reason)
+		ereport(LOG,
+				(errmsg("signalsmith sends nothing from database \"%s\", because %s",
+						get_database_name(MyDatabaseId), reason),
+				 errhint("Decide what it is with signalsmith.adopt_instance.")));
+	commit_transaction();
+	return reason != NULL;
+}
+
 static TimestampTz
 queue_due_syncs(void)
 {
@@ -255,7 +277,7 @@ signalsmith_scheduler_main(Datum arg)
 
 	context = AllocSetContextCreate(TopMemoryContext, "signalsmith scheduler",
 									ALLOCSET_DEFAULT_SIZES);
-	if (!extension_is_usable())
+	if (!extension_is_usable() || database_is_fenced())
 	{
 		report(DT_NOEND, false);
 		proc_exit(0);
