@@ -183,7 +183,7 @@ default_class(const Attribution *attribution)
 			return CLASS_AUTH;
 		case 404:
 		case 410:
-			/* What is gone is deleted, if it was the record that was asked for. */
+			/* What is gone is deleted, if the record was asked for. */
 			if (operation == OPERATION_DELETE && attribution->operation->names_record)
 				return CLASS_GONE_OK;
 			return status == 410 ? CLASS_FATAL : CLASS_REJECT_BATCH;

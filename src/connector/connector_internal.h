@@ -57,13 +57,13 @@ typedef enum Decoding
 
 typedef enum AttributionMode
 {
-	ATTRIBUTE_ALL,					/* the answer speaks for all rows */
-	ATTRIBUTE_POSITIONAL,			/* a result for each row, in order */
-	ATTRIBUTE_INDEX_LIST,			/* results name the row's index */
-	ATTRIBUTE_INDEX_MAP,				/* leaves of a tree are rows' indexes */
-	ATTRIBUTE_CORRELATION,			/* results name something we sent */
-	ATTRIBUTE_KEY,					/* results name the identifier */
-	ATTRIBUTE_COUNTS					/* only how many failed */
+	ATTRIBUTE_ALL, /* the answer speaks for all rows */
+	ATTRIBUTE_POSITIONAL, /* a result for each row, in order */
+	ATTRIBUTE_INDEX_LIST, /* results name the row's index */
+	ATTRIBUTE_INDEX_MAP, /* leaves of a tree are rows' indexes */
+	ATTRIBUTE_CORRELATION, /* results name something we sent */
+	ATTRIBUTE_KEY, /* results name the identifier */
+	ATTRIBUTE_COUNTS /* only how many failed */
 } AttributionMode;
 
 /* Where results are in an answer, and what they say. */

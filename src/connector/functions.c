@@ -367,16 +367,16 @@ apply_bool(Value *value, Slice text, const Value *arguments, int argument_count,
 	static const char *const yes[] = {"true", "t", "yes", "on", "1"};
 	static const char *const no[] = {"false", "f", "no", "off", "0"};
 
-	value->kind = VALUE_JSON;
-	if (is_one_of(text, yes, lengthof(yes)))
-		value->data = (Slice){"true", 4};
-	else if (is_one_of(text, no, lengthof(no)))
-		value->data = (Slice){"false", 5};
-	else
+	bool		is_true = is_one_of(text, yes, lengthof(yes));
+
+	if (!is_true && !is_one_of(text, no, lengthof(no)))
 	{
 		*error = "it is neither true nor false";
 		return false;
 	}
+	value->kind = VALUE_JSON;
+	value->data.data = is_true ? "true" : "false";
+	value->data.length = strlen(value->data.data);
 	return true;
 }
 

@@ -10,8 +10,8 @@ $$, primary_key => '{code}');
 SELECT signalsmith.create_destination('files', 'http', jsonb_build_object(
     'base_url', :'url',
     'operations', '{
-        "upsert": {"method": "PUT", "path": "/subdivisions/{{key}}.json"},
-        "delete": {"method": "DELETE", "path": "/subdivisions/{{key}}.json"}
+        "upsert": {"request": {"method": "PUT", "path": "/subdivisions/{{key}}.json"}},
+        "delete": {"request": {"method": "DELETE", "path": "/subdivisions/{{key}}.json"}}
     }'::jsonb));
 
 -- How: mirror means that records vanish with their rows.
