@@ -18,7 +18,6 @@
 #include "postgres.h"
 
 #include "base/backoff.h"
-#include "http/redact.h"
 #include "run/answer.h"
 
 /* So many batches given up in a row: the destination is not well. */
@@ -39,10 +38,11 @@ handle_not_sent(Delivery *delivery, PendingBatch *pending, const HttpAnswer *ans
 
 /* What is the matter with a record that is to be sent again, or is given up. */
 static const char *
-describe_no_answer(const HttpAnswer *answer, const RecordOutcome *outcome)
+describe_no_answer(const Delivery *delivery, const HttpAnswer *answer,
+				   const RecordOutcome *outcome)
 {
 	if (outcome->message)
-		return redact_text(outcome->message, NULL, 0);
+		return delivery_redact(delivery, outcome->message);
 	if (answer->error)
 		return answer->error;
 	return psprintf("HTTP status %d", answer->status);
@@ -78,14 +78,14 @@ settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answ
 			case CLASS_CONFLICT:
 				delivery_fail_record(delivery, pending, i, false, answer->status,
 								  outcome->code,
-								  describe_no_answer(answer, outcome));
+								  describe_no_answer(delivery, answer, outcome));
 				break;
 			case CLASS_RETRY:
 			case CLASS_UNKNOWN:
 				if (give_up)
 					delivery_fail_record(delivery, pending, i, true, answer->status,
 									  outcome->code,
-									  describe_no_answer(answer, outcome));
+									  describe_no_answer(delivery, answer, outcome));
 				else
 				{
 					pending->ambiguous = true;
@@ -131,11 +131,11 @@ heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 	if ((outcome = find_class(outcomes, pending->count, CLASS_AUTH)) != NULL)
 		delivery_stop(delivery, DELIVERY_REFUSED,
 					  psprintf("the destination refuses the credentials: %s",
-							   describe_no_answer(answer, outcome)));
+							   describe_no_answer(delivery, answer, outcome)));
 	if ((outcome = find_class(outcomes, pending->count, CLASS_FATAL)) != NULL)
 		delivery_stop(delivery, DELIVERY_REFUSED,
 					  psprintf("the destination refuses this sync: %s",
-							   describe_no_answer(answer, outcome)));
+							   describe_no_answer(delivery, answer, outcome)));
 	if (find_class(outcomes, pending->count, CLASS_THROTTLED) != NULL)
 	{
 		destination_gate_pause(delivery->gate, delay_ms);

@@ -20,9 +20,8 @@
 
 #include "base/backoff.h"
 #include "base/fault.h"
-#include "base/settings.h"
-#include "plan/plan.h"
 #include "run/answer.h"
+#include "run/delivery_setup.h"
 #include "run/delivery_state.h"
 
 /* How long a cancelled run waits for the requests in flight. */
@@ -249,78 +248,6 @@ deliver(Delivery *delivery)
 		record_group(delivery);
 }
 
-/*
- * The definition that the plan was made with: a destination that was changed
- * since then must not change the bytes of a batch that may have been sent.
- */
-static SyncDefinition *
-read_definition(const RunClaim *claim, int *key_width, bool *with_identities)
-{
-	MemoryContext context = CurrentMemoryContext;
-	SyncDefinition *definition;
-
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(context);
-	definition = definition_read(claim->sync_id);
-	run_read_frozen_definition(claim->run_id, definition);
-	*key_width = plan_key_width(definition);
-	*with_identities = plan_stores_identities(definition);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	return definition;
-}
-
-static int
-choose_max_in_flight(const Delivery *delivery)
-{
-	ConnectorLimits limits = connector_limits(delivery->connector, OPERATION_CREATE);
-	int			able = limits.max_in_flight > 0 ? limits.max_in_flight : setting_max_in_flight;
-
-	if (delivery->definition->max_in_flight > 0)
-		return Min(able, delivery->definition->max_in_flight);
-	return able;
-}
-
-static Delivery *
-prepare_delivery(const RunClaim *claim)
-{
-	Delivery   *delivery = palloc0(sizeof(Delivery));
-	SyncDefinition *definition;
-	int			key_width;
-	bool		with_identities;
-
-	definition = read_definition(claim, &key_width, &with_identities);
-	delivery->claim = claim;
-	delivery->definition = definition;
-	delivery->context = CurrentMemoryContext;
-	delivery->answer_context = AllocSetContextCreate(CurrentMemoryContext,
-													 "signalsmith answer",
-													 ALLOCSET_DEFAULT_SIZES);
-	delivery->facts.sync_id = psprintf("sync_" INT64_FORMAT, claim->sync_id);
-	delivery->facts.sync_name = definition->sync_name;
-	delivery->facts.sync_mode = definition->mode_name;
-	delivery->facts.run_id = psprintf("run_" INT64_FORMAT, claim->run_id);
-	delivery->connector = connector_compile(definition->connector,
-											definition->manifest,
-											definition->config,
-											definition->object);
-	delivery->max_in_flight = choose_max_in_flight(delivery);
-	delivery->transport = transport_create(CurrentMemoryContext);
-	delivery->gate = destination_gate_open(definition->destination_id,
-										   definition->breaker_open_ms,
-										   claim->manual);
-	delivery->queue = batch_queue_create(claim->run_id, claim->deletes_held > 0);
-	delivery->group = acknowledgement_group_create(claim, key_width,
-												   with_identities,
-												   claim->creates_supersede);
-	dlist_init(&delivery->in_flight);
-	delivery->end = DELIVERY_COMPLETE;
-	return delivery;
-}
-
 /* The breaker's state outlives this server's memory in the destination's row. */
 static void
 record_breaker(const Delivery *delivery)
@@ -338,10 +265,8 @@ record_breaker(const Delivery *delivery)
 }
 
 DeliveryEnd
-run_deliver(const RunClaim *claim, char **error)
+run_deliver(Delivery *delivery, char **error)
 {
-	Delivery   *delivery = prepare_delivery(claim);
-
 	pgstat_report_activity(STATE_RUNNING, "signalsmith: sending");
 
 	/*
@@ -352,6 +277,7 @@ run_deliver(const RunClaim *claim, char **error)
 	deliver(delivery);
 	RESUME_CANCEL_INTERRUPTS();
 	transport_destroy(delivery->transport);
+	delivery_wipe_secrets(delivery);
 	record_breaker(delivery);
 
 	*error = delivery->error;

@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "store/run_record.h"
+typedef struct Delivery Delivery;
 
 /* Why a delivery has ended. */
 typedef enum DeliveryEnd
@@ -19,12 +19,12 @@ typedef enum DeliveryEnd
 } DeliveryEnd;
 
 /*
- * Sends the batches of a planned run and records what the destination says of
+ * Sends the batches of a planned run (delivery_setup.h) and records what the destination says of
  * each record.  No transaction is open while requests are in flight, and none
  * may be when this is called.  *error is palloc'ed, for people, NULL when
  * complete.  Raises an error when an outcome cannot be recorded: then the run
  * is to be taken up again from what is recorded.
  */
-extern DeliveryEnd run_deliver(const RunClaim *claim, char **error);
+extern DeliveryEnd run_deliver(Delivery *delivery, char **error);
 
 #endif							/* SIGNALSMITH_DELIVERY_H */

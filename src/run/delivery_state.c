@@ -6,6 +6,7 @@
 
 #include "utils/memutils.h"
 
+#include "http/redact.h"
 #include "run/delivery_state.h"
 
 void
@@ -26,4 +27,11 @@ delivery_fail_record(Delivery *delivery, PendingBatch *pending, int index,
 	fail_record(delivery->group, pending->loaded->bundle, pending->first + index,
 				unknown, pending->attempts, status, code, message);
 	loaded_bundle_settled(pending->loaded, 1);
+}
+
+char *
+delivery_redact(const Delivery *delivery, const char *text)
+{
+	return redact_text(text, (const char *const *) delivery->secrets.values,
+					   delivery->secrets.count);
 }

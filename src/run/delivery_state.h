@@ -18,12 +18,21 @@
 #include "run/destination_gate.h"
 #include "store/definition.h"
 
-typedef struct Delivery
+/* Opened for this delivery, in UTF-8, and wiped after it. */
+typedef struct DeliverySecrets
+{
+	int			count;
+	char	  **names;
+	char	  **values;
+} DeliverySecrets;
+
+struct Delivery
 {
 	const RunClaim *claim;
 	const SyncDefinition *definition;
 	RunFacts	facts;
 	Connector  *connector;
+	DeliverySecrets secrets;
 	Transport  *transport;
 	BatchQueue *queue;
 	AcknowledgementGroup *group;
@@ -39,10 +48,13 @@ typedef struct Delivery
 	DeliveryEnd end;
 	char	   *error;
 	int64		cancelled_at_ms;
-} Delivery;
+};
 
 /* Sends nothing further, and says why; the first reason counts. */
 extern void delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error);
+
+/* Text from outside, without what must not be read; palloc'ed. */
+extern char *delivery_redact(const Delivery *delivery, const char *text);
 
 /* The record of a batch at this index has failed. */
 extern void delivery_fail_record(Delivery *delivery, PendingBatch *pending,

@@ -32,6 +32,7 @@
 
 #include "base/fault.h"
 #include "run/delivery.h"
+#include "run/delivery_setup.h"
 #include "run/planning.h"
 #include "run/run.h"
 #include "store/outbox.h"
@@ -103,62 +104,125 @@ plan_was_cancelled(const RunClaim *claim, const ErrorData *error)
 		 strcmp(error->message, _("canceling statement due to user request")) == 0);
 }
 
-/* Ends a run whose model could not be run, by the error that stopped it. */
-static void
-finish_unplanned(const RunClaim *claim, const ErrorData *error)
+/*
+ * Will it fail again until somebody does something?  What the model says is
+ * wrong, or its owner may not do it; a timeout or a division by zero may be over
+ * next time.
+ */
+static bool
+is_permanent(const ErrorData *error)
 {
-	char	   *message = error->message;
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
-	if (error->hint)
-		message = psprintf("%s (%s)", error->message, error->hint);
-
-	if (plan_was_cancelled(claim, error))
-		finish_run(claim, "cancelled", CANCELLED, false);
-	else
-		finish_run(claim, "failed", message, false);
+	return category == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
+		category == ERRCODE_INVALID_SCHEMA_NAME ||
+		category == ERRCODE_FEATURE_NOT_SUPPORTED ||
+		error->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION ||
+		error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 }
 
 /*
- * Plans.  Returns whether there is a plan to deliver; otherwise the run has
- * ended.
+ * Ends a run that could not be prepared, by the error that stopped it.  The
+ * server's log is told that, but not the message, which may quote a row.
  */
-static bool
-plan_run(RunClaim *claim, ShowProgress show_progress)
+static void
+finish_unprepared(const RunClaim *claim, const ErrorData *error)
+{
+	char	   *message = error->message;
+
+	if (plan_was_cancelled(claim, error))
+	{
+		finish_run(claim, "cancelled", CANCELLED, false);
+		return;
+	}
+	if (error->hint)
+		message = psprintf("%s (%s)", error->message, error->hint);
+	finish_run(claim, "failed", message, is_permanent(error));
+	ereport(LOG,
+			(errmsg("run \"run_" INT64_FORMAT "\" failed with SQLSTATE %s",
+					claim->run_id, unpack_sql_state(error->sqlerrcode)),
+			 errdetail("signalsmith.runs has the message.")));
+}
+
+/*
+ * Plans, unless an earlier runner has, and sets the delivery up; NULL: there is
+ * nothing to deliver.
+ */
+static Delivery *
+prepare_run(RunClaim *claim, ShowProgress show_progress)
 {
 	MemoryContext context = CurrentMemoryContext;
-	volatile bool planned = false;
+
+	if (!claim->planned)
+	{
+		run_plan(claim, show_progress);
+
+		/*
+		 * The owner's SQL has run in this process and may have changed its
+		 * settings; nothing of what follows may depend on them.
+		 */
+		ResetAllOptions();
+		MemoryContextSwitchTo(context);
+	}
+	return claim->changes_planned > 0 ? delivery_set_up(claim) : NULL;
+}
+
+/*
+ * The same, ending the run when it fails; returns whether it goes on.  When an
+ * earlier runner has sent something already, the run stays as it is instead, to
+ * be taken up again.
+ */
+static bool
+try_prepare_run(RunClaim *claim, ShowProgress show_progress, Delivery **delivery)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		resumed = claim->planned;
+	volatile bool prepared = false;
 
 	PG_TRY();
 	{
-		run_plan(claim, show_progress);
-		planned = true;
+		*delivery = prepare_run(claim, show_progress);
+		prepared = true;
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
+		if (resumed)
+			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
+		FlushErrorState();
 		disable_all_timeouts(false);
 		QueryCancelPending = false;
-		EmitErrorReport();
-		FlushErrorState();
 		AbortCurrentTransaction();
 		MemoryContextSwitchTo(context);
-		finish_unplanned(claim, error);
+		finish_unprepared(claim, error);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
-	return planned;
+	return prepared;
+}
+
+/* Housekeeping that a run may leave to the next one. */
+static void
+merge_snapshot(const RunClaim *claim)
+{
+	begin_transaction();
+	snapshot_merge_if_due(claim->sync_id);
+	commit_transaction();
 }
 
 static void
-deliver_run(const RunClaim *claim)
+deliver_run(const RunClaim *claim, Delivery *delivery)
 {
 	bool		held = claim->deletes_held > 0;
-	char	   *error;
+	DeliveryEnd end = DELIVERY_COMPLETE;
+	char	   *error = NULL;
 
-	switch (run_deliver(claim, &error))
+	if (delivery)
+		end = run_deliver(delivery, &error);
+	switch (end)
 	{
 		case DELIVERY_COMPLETE:
 			finish_run(claim, held ? "held" : "completed", NULL, false);
@@ -174,15 +238,8 @@ deliver_run(const RunClaim *claim)
 			finish_run(claim, "failed", error, true);
 			break;
 	}
-}
-
-/* Housekeeping that a run may leave to the next one. */
-static void
-merge_snapshot(const RunClaim *claim)
-{
-	begin_transaction();
-	snapshot_merge_if_due(claim->sync_id);
-	commit_transaction();
+	if (delivery)
+		merge_snapshot(claim);
 }
 
 void
@@ -191,6 +248,7 @@ run_execute(int64 run_id, ShowProgress show_progress)
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
 												  "signalsmith run",
 												  ALLOCSET_DEFAULT_SIZES);
+	Delivery   *delivery;
 	RunClaim	claim;
 
 	MemoryContextSwitchTo(context);
@@ -203,16 +261,8 @@ run_execute(int64 run_id, ShowProgress show_progress)
 		finish_run(&claim, "cancelled", CANCELLED, false);
 		return;
 	}
-	if (!claim.planned && !plan_run(&claim, show_progress))
+	if (!try_prepare_run(&claim, show_progress, &delivery))
 		return;
-
-	/*
-	 * The owner's SQL has run in this process and may have changed its
-	 * settings; nothing of what follows may depend on them.
-	 */
-	ResetAllOptions();
-	MemoryContextSwitchTo(context);
 	QueryCancelPending = claim.cancel_requested;
-	deliver_run(&claim);
-	merge_snapshot(&claim);
+	deliver_run(&claim, delivery);
 }

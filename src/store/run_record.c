@@ -40,7 +40,7 @@ static const char *const claim_query =
 "  FOR UPDATE SKIP LOCKED)"
 " RETURNING r.sync_id, r.lease, r.phase = 'deliver', r.full_resync,"
 "  r.deletes_held, r.creates_supersede, r.cancel_requested,"
-"  r.trigger = 'manual'";
+"  r.trigger = 'manual', r.changes_planned";
 
 bool
 run_claim(int64 run_id, RunClaim *claim)
@@ -64,6 +64,7 @@ run_claim(int64 run_id, RunClaim *claim)
 		claim->creates_supersede = scope_bool(0, 6);
 		claim->cancel_requested = scope_bool(0, 7);
 		claim->manual = scope_bool(0, 8);
+		claim->changes_planned = scope_int64(0, 9);
 	}
 	scope_leave(&scope);
 	return claimed;
@@ -161,6 +162,7 @@ run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 	scope_leave(&scope);
 
 	claim->planned = true;
+	claim->changes_planned = figures->changes_planned;
 	claim->deletes_held = figures->deletes_held;
 	claim->creates_supersede = figures->creates_supersede;
 }

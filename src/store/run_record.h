@@ -25,6 +25,7 @@ typedef struct RunClaim
 	bool		cancel_requested;	/* before anybody could be signalled */
 	bool		full_resync;
 	bool		manual;			/* somebody is waiting for it */
+	int64		changes_planned;	/* of a plan already committed */
 	int64		deletes_held;	/* of a plan already committed */
 	bool		creates_supersede;	/* see plan/plan.h */
 } RunClaim;

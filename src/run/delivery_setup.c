@@ -1,0 +1,137 @@
+/*
+ * delivery_setup.c
+ *		Everything a delivery needs before its first request.
+ *
+ * One transaction reads it all.  The definition is the one that the plan was
+ * made with: a destination that was changed since then must not change the
+ * bytes of a batch that may have been sent.  Secrets are opened here and not
+ * before: while the owner's SQL ran, there were none in this process.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/settings.h"
+#include "base/vault.h"
+#include "plan/plan.h"
+#include "run/delivery_setup.h"
+#include "store/secret.h"
+
+static char *
+to_utf8(const char *text)
+{
+	return pg_server_to_any(text, strlen(text), PG_UTF8);
+}
+
+static void
+open_secrets(DeliverySecrets *secrets, int64 destination_id)
+{
+	SecretList *list = secrets_read(destination_id);
+
+	secrets->count = list->count;
+	secrets->names = palloc(list->count * sizeof(char *));
+	secrets->values = palloc(list->count * sizeof(char *));
+	for (int i = 0; i < list->count; i++)
+	{
+		secrets->names[i] = to_utf8(list->secrets[i].name);
+		secrets->values[i] = pstrdup(to_utf8(list->secrets[i].value));
+	}
+	secrets_wipe(list);
+}
+
+static const char *
+read_secret(void *arg, const char *name)
+{
+	const DeliverySecrets *secrets = arg;
+
+	for (int i = 0; i < secrets->count; i++)
+		if (strcmp(secrets->names[i], name) == 0)
+			return secrets->values[i];
+	return NULL;
+}
+
+void
+delivery_wipe_secrets(Delivery *delivery)
+{
+	for (int i = 0; i < delivery->secrets.count; i++)
+		vault_wipe(delivery->secrets.values[i]);
+	delivery->secrets.count = 0;
+}
+
+static int
+choose_max_in_flight(const Delivery *delivery)
+{
+	ConnectorLimits limits = connector_limits(delivery->connector, OPERATION_CREATE);
+	int			able = limits.max_in_flight > 0 ? limits.max_in_flight : setting_max_in_flight;
+
+	if (delivery->definition->max_in_flight > 0)
+		return Min(able, delivery->definition->max_in_flight);
+	return able;
+}
+
+static void
+set_up_connector(Delivery *delivery)
+{
+	const SyncDefinition *definition = delivery->definition;
+
+	delivery->facts.sync_id = psprintf("sync_" INT64_FORMAT, definition->sync_id);
+	delivery->facts.sync_name = to_utf8(definition->sync_name);
+	delivery->facts.sync_mode = definition->mode_name;
+	delivery->facts.run_id = psprintf("run_" INT64_FORMAT, delivery->claim->run_id);
+	delivery->connector = connector_compile(definition->connector,
+											definition->manifest,
+											definition->config,
+											definition->object);
+	open_secrets(&delivery->secrets, definition->destination_id);
+	connector_set_secrets(delivery->connector, read_secret, &delivery->secrets);
+	delivery->max_in_flight = choose_max_in_flight(delivery);
+}
+
+static void
+set_up_queues(Delivery *delivery)
+{
+	const RunClaim *claim = delivery->claim;
+	const SyncDefinition *definition = delivery->definition;
+
+	delivery->gate = destination_gate_open(definition->destination_id,
+										   definition->breaker_open_ms,
+										   claim->manual);
+	delivery->queue = batch_queue_create(claim->run_id, claim->deletes_held > 0);
+	delivery->group = acknowledgement_group_create(claim,
+												   plan_key_width(definition),
+												   plan_stores_identities(definition),
+												   claim->creates_supersede);
+	dlist_init(&delivery->in_flight);
+}
+
+Delivery *
+delivery_set_up(const RunClaim *claim)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Delivery   *delivery = palloc0(sizeof(Delivery));
+	SyncDefinition *definition;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	definition = definition_read(claim->sync_id);
+	run_read_frozen_definition(claim->run_id, definition);
+	delivery->claim = claim;
+	delivery->definition = definition;
+	delivery->context = context;
+	delivery->end = DELIVERY_COMPLETE;
+	set_up_connector(delivery);
+	set_up_queues(delivery);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+
+	MemoryContextSwitchTo(context);
+	delivery->answer_context = AllocSetContextCreate(context, "signalsmith answer",
+													 ALLOCSET_DEFAULT_SIZES);
+	delivery->transport = transport_create(context);
+	return delivery;
+}
