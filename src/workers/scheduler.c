@@ -15,17 +15,24 @@
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/backoff.h"
+#include "base/compat.h"
 #include "base/settings.h"
 #include "store/run_record.h"
 #include "store/scope.h"
 #include "workers/shared_state.h"
 #include "workers/start.h"
+
+/* So long a scheduler stays to fill slots, and waits for one at a time. */
+#define MAX_STAY_MS (10 * 1000)
+#define SLOT_WAIT_MS 1000
 
 typedef struct RunnableRun
 {
@@ -264,11 +271,40 @@ start_runs(MemoryContext context)
 	return count == MAX_WORKERS_LIMIT;
 }
 
+/*
+ * Starts all that is due.  While runs wait for slots that our own runners hold,
+ * it stays and fills each one that gets free, for a while; a new scheduler for
+ * each would take longer than many a run.  Returns whether runs still wait.
+ */
+static bool
+work_off_queue(MemoryContext context, TimestampTz *next_look)
+{
+	int64		until_ms = monotonic_ms() + MAX_STAY_MS;
+
+	for (;;)
+	{
+		bool		waiting;
+
+		*next_look = queue_due_syncs();
+		waiting = start_runs(context);
+		MemoryContextReset(context);
+		if (!waiting || !setting_enabled || monotonic_ms() >= until_ms)
+			return waiting;
+
+		/* The postmaster signals us when a runner of ours has ended. */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 SLOT_WAIT_MS, extension_wait_event("SignalsmithSchedulerMain"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 void
 signalsmith_scheduler_main(Datum arg)
 {
 	MemoryContext context;
 	TimestampTz next_look;
+	bool		waiting;
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -282,7 +318,7 @@ signalsmith_scheduler_main(Datum arg)
 		report(DT_NOEND, false);
 		proc_exit(0);
 	}
-	next_look = queue_due_syncs();
-	report(next_look, start_runs(context));
+	waiting = work_off_queue(context, &next_look);
+	report(next_look, waiting);
 	proc_exit(0);
 }
