@@ -59,3 +59,6 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.adopt_instance(text),
     signalsmith.rotate_key()
 TO signalsmith_admin;
+
+-- The launcher need not wait for its next round to find this database.
+SELECT signalsmith._wake();

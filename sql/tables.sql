@@ -109,6 +109,7 @@ CREATE TABLE signalsmith.run (
     finished_at     timestamptz,
     -- How often a runner was started for it since it last got anywhere.
     starts          integer NOT NULL DEFAULT 0,
+    crashes         integer NOT NULL DEFAULT 0,
     start_after     timestamptz,
     -- Who works on it.  Every claim raises the lease; whoever records anything
     -- names the lease it claimed, and is refused once somebody else took over.

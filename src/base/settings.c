@@ -26,6 +26,7 @@ bool		setting_enabled = true;
 int			setting_error_after = 5;
 char	   *setting_instance_id = "";
 char	   *setting_key_file = "";
+int			setting_lock_timeout = 60 * 1000;
 double		setting_max_delete_percent = 30.0;
 int			setting_max_attempts = 5;
 int			setting_max_in_flight = 4;
@@ -137,6 +138,11 @@ define_plan_settings(void)
 							NULL,
 							&setting_error_after, 5, 1, INT_MAX,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("signalsmith.lock_timeout",
+							"Sets how long a model may wait for a lock, where its owner has no lock_timeout.",
+							"0: as long as it takes.",
+							&setting_lock_timeout, 60 * 1000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomRealVariable("signalsmith.max_delete_percent",
 							 "Sets how much of a snapshot one run may delete without approval, in percent.",
 							 NULL,

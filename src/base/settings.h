@@ -22,6 +22,7 @@ extern bool setting_enabled;
 extern int	setting_error_after;
 extern char *setting_instance_id;
 extern char *setting_key_file;
+extern int	setting_lock_timeout;	/* ms */
 extern double setting_max_delete_percent;
 extern int	setting_max_attempts;
 extern int	setting_max_in_flight;

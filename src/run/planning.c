@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/proc.h"
+#include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
@@ -101,6 +102,22 @@ batch_limits(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COU
 }
 
 /*
+ * Nobody watches a run that waits behind somebody's ALTER TABLE, so it does not
+ * wait for ever.  Until the end of the transaction.
+ */
+static void
+limit_lock_wait(void)
+{
+	char		value[32];
+
+	if (LockTimeout > 0 || setting_lock_timeout == 0)
+		return;
+	snprintf(value, sizeof(value), "%d", setting_lock_timeout);
+	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
  * A background worker has no statement timer of its own: the role's
  * statement_timeout would not stop its model.
  */
@@ -108,6 +125,7 @@ static void
 run_model(const SyncDefinition *definition, const PlanOptions *options,
 		  PlanSink *sink, PlanFigures *figures)
 {
+	limit_lock_wait();
 	pgstat_report_activity(STATE_RUNNING, definition->query);
 	if (StatementTimeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);

@@ -81,7 +81,7 @@ lease_lost(const RunClaim *claim)
 
 static const char *const plan_query =
 "UPDATE signalsmith.run SET phase = 'deliver', planned_at = clock_timestamp(),"
-"  starts = 0, start_after = NULL,"
+"  starts = 0, crashes = 0, start_after = NULL,"
 "  lease_until = clock_timestamp() + make_interval(secs => $3),"
 "  rows_processed = $4, rows_unchanged = $5, rows_failed = $6,"
 "  changes_planned = $7, batches_planned = $8, bytes_staged = $9,"
@@ -199,7 +199,7 @@ static const char *const progress_query =
 "  rows_deleted = rows_deleted + $6, rows_failed = rows_failed + $7,"
 "  batches_sent = batches_sent + $8, requests = requests + $9,"
 "  bytes_sent = bytes_sent + $10, deliver_ms = coalesce(deliver_ms, 0) + $11,"
-"  starts = 0, start_after = NULL"
+"  starts = 0, crashes = 0, start_after = NULL"
 " WHERE id = $1 AND lease = $2";
 
 bool

@@ -56,6 +56,20 @@ extension_lookup(Oid *owner, char **version)
 	return found;
 }
 
+/*
+ * In a worker our statements are top-level ones, which pg_stat_statements would
+ * count; nobody wants to see them there.
+ */
+static void
+leave_no_statistics(void)
+{
+	static const char *const setting = "pg_stat_statements.track";
+
+	if (IsBackgroundWorker && GetConfigOption(setting, true, false) != NULL)
+		(void) set_config_option(setting, "none", PGC_SUSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
 void
 scope_enter(Scope *scope)
 {
@@ -76,6 +90,8 @@ scope_enter(Scope *scope)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
+
+	leave_no_statistics();
 
 	/*
 	 * The flag stops the statements of users, not ours; putting it back before

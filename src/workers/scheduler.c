@@ -34,12 +34,22 @@
 #define MAX_STAY_MS (10 * 1000)
 #define SLOT_WAIT_MS 1000
 
+/* So often a run may see the server crash without getting any further. */
+#define MAX_CRASHES 3
+#define QUARANTINE_REASON "the server crashed 3 times while this run was at work; its log says why"
+
+/* A database is looked at so often even if nobody asks for it. */
+#define POLL_MS (10 * 60 * 1000)
+#define POLL_ABSENT_MS (60 * 60 * 1000)
+
 typedef struct RunnableRun
 {
 	int64		run_id;
 	Oid			owner;
-	char	   *obstacle;		/* why it cannot be run as its owner; or NULL */
+	const char *obstacle;		/* why it cannot be run as its owner; or NULL */
 	int64		lease;
+	bool		crashed;		/* the server did, while a runner was at it */
+	int			crashes;		/* before that, since it last got anywhere */
 } RunnableRun;
 
 /*
@@ -48,7 +58,9 @@ typedef struct RunnableRun
  * was started in vain waits before the next try.
  */
 static const char *const runnable_query =
-"SELECT r.id, s.owner::oid::int8, signalsmith._owner_obstacle(s.owner), r.lease"
+"SELECT r.id, s.owner::oid::int8, signalsmith._owner_obstacle(s.owner), r.lease,"
+"  r.runner_started_at > pg_postmaster_start_time() AND r.runner_started_at < $2,"
+"  r.crashes::int8"
 " FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id"
 " WHERE (r.status = 'queued' AND NOT EXISTS ("
 "    SELECT FROM signalsmith.run o WHERE o.sync_id = r.sync_id"
@@ -67,8 +79,8 @@ static const char *const next_check_query =
 " FROM signalsmith.run r WHERE r.status IN ('queued', 'running')";
 
 static const char *const note_start_query =
-"UPDATE signalsmith.run SET starts = starts + 1,"
-"  start_after = clock_timestamp() + make_interval(secs => least(60, 2 ^ least(starts, 6)))"
+"UPDATE signalsmith.run SET starts = starts + 1, crashes = crashes + $2,"
+"  start_after = clock_timestamp() + make_interval(secs => CASE WHEN starts < 10 THEN least(8, 2 ^ starts) ELSE 60 END)"
 " WHERE id = $1";
 
 static void
@@ -85,6 +97,12 @@ commit_transaction(void)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_stat(true);
+}
+
+static TimestampTz
+ms_from_now(int64 ms)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
 }
 
 static void
@@ -173,20 +191,26 @@ read_runnable(RunnableRun *runs, int size, MemoryContext context)
 
 	begin_transaction();
 	scope_enter(&scope);
-	count = scope_execute(runnable_query, "l", Int64GetDatum(size));
+	count = scope_execute(runnable_query, "lz", Int64GetDatum(size),
+						  TimestampTzGetDatum(shared_state_initialized_at()));
 	for (int i = 0; i < count; i++)
 	{
 		runs[i].run_id = scope_int64(i, 1);
 		runs[i].owner = (Oid) scope_int64(i, 2);
 		runs[i].obstacle = scope_text(i, 3, context);
 		runs[i].lease = scope_int64(i, 4);
+		runs[i].crashed = scope_bool(i, 5);
+		runs[i].crashes = (int) scope_int64(i, 6);
 	}
 	scope_leave(&scope);
 	commit_transaction();
 	return count;
 }
 
-/* A run whose owner cannot be connected as ends before it starts. */
+/*
+ * A run whose owner cannot be connected as ends before it starts, and one that
+ * the server has crashed in too often is not started again.
+ */
 static void
 refuse_run(const RunnableRun *run)
 {
@@ -206,7 +230,8 @@ note_start(const RunnableRun *run)
 
 	begin_transaction();
 	scope_enter(&scope);
-	scope_execute(note_start_query, "l", Int64GetDatum(run->run_id));
+	scope_execute(note_start_query, "li", Int64GetDatum(run->run_id),
+				  Int32GetDatum(run->crashed ? 1 : 0));
 	scope_leave(&scope);
 	commit_transaction();
 }
@@ -263,6 +288,8 @@ start_runs(MemoryContext context)
 
 	for (int i = 0; i < count; i++)
 	{
+		if (runs[i].crashed && runs[i].crashes + 1 >= MAX_CRASHES)
+			runs[i].obstacle = QUARANTINE_REASON;
 		if (runs[i].obstacle)
 			refuse_run(&runs[i]);
 		else if (!start_run(&runs[i]))
@@ -315,10 +342,10 @@ signalsmith_scheduler_main(Datum arg)
 									ALLOCSET_DEFAULT_SIZES);
 	if (!extension_is_usable() || database_is_fenced())
 	{
-		report(DT_NOEND, false);
+		report(ms_from_now(POLL_ABSENT_MS), false);
 		proc_exit(0);
 	}
 	waiting = work_off_queue(context, &next_look);
-	report(next_look, waiting);
+	report(Min(next_look, ms_from_now(POLL_MS)), waiting);
 	proc_exit(0);
 }

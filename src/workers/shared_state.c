@@ -101,7 +101,7 @@ shared_state_exists(void)
 TimestampTz
 shared_state_initialized_at(void)
 {
-	return shared->initialized_at;
+	return shared ? shared->initialized_at : DT_NOBEGIN;
 }
 
 /* --- the launcher --- */

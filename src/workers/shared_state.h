@@ -19,7 +19,7 @@ extern bool shared_state_exists(void);
 
 /*
  * When the memory was set up: when the server started or came back from a
- * crash.
+ * crash.  Without shared memory: long ago.
  */
 extern TimestampTz shared_state_initialized_at(void);
 
