@@ -219,6 +219,16 @@ CREATE TABLE signalsmith.row_failure (
 CREATE INDEX row_failure_sync ON signalsmith.row_failure (sync_id);
 COMMENT ON TABLE signalsmith.row_failure IS 'rows that failed: refused by the destination or before it, or of unknown outcome';
 
+-- Where the server has lz4: staging takes half the time of what pglz needs.
+DO $$
+BEGIN
+    ALTER TABLE signalsmith.outbox ALTER COLUMN records SET COMPRESSION lz4;
+    ALTER TABLE signalsmith.segment ALTER COLUMN identities SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END
+$$;
+
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.connector', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.model', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination', '');

@@ -208,7 +208,7 @@ outbox_begin_bundle(Bundle *bundle)
 						(long long) bundle->run_id),
 				 errdetail("They were discarded while the run was at work.")));
 	bundle->attempts++;
-	FAULT_POINT("outbox_begin");
+	FAULT_POINT("outbox-begin");
 }
 
 static bool

@@ -225,7 +225,7 @@ write_bundle(OutboxWriter *writer, OpenBundle *bundle)
 									  bundle->outcomes);
 	if (open_batches > 0)
 	{
-		FAULT_POINT("outbox_write");
+		FAULT_POINT("outbox-write");
 		if (bundle->next_sequence >= last_sequence(bundle->operation))
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

@@ -130,7 +130,7 @@ row_failure_writer_add(RowFailureWriter *writer, const RowFailure *failure)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(writer->row_context);
 
-	FAULT_POINT("row_failure");
+	FAULT_POINT("row-failure");
 	insert_failure(writer, failure);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(writer->row_context);

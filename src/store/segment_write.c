@@ -233,7 +233,7 @@ segment_builder_flush(SegmentBuilder *builder)
 	{
 		int			count = segment_length(builder, first);
 
-		FAULT_POINT("segment_insert");
+		FAULT_POINT("segment-insert");
 		insert_segment(builder, first, count);
 		first += count;
 	}

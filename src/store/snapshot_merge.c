@@ -248,7 +248,7 @@ write_merged(int64 sync_id, const SegmentList *list, const SegmentRange *range,
 		if (!segment_builder_has_room(builder, entry.key_json, entry.identifier))
 		{
 			segment_builder_flush(builder);
-			FAULT_POINT("snapshot_merge");
+			FAULT_POINT("snapshot-merge");
 		}
 		segment_builder_add(builder, entry.key, entry.hash, entry.key_json,
 							entry.identifier, entry.superseded && !is_oldest);
@@ -300,7 +300,7 @@ merge_locked(int64 sync_id)
 	{
 		delete_range(sync_id, list, &range);
 		write_merged(sync_id, list, &range, snapshot);
-		FAULT_POINT("snapshot_merged");
+		FAULT_POINT("snapshot-merged");
 	}
 	UnregisterSnapshot(snapshot);
 }

@@ -56,12 +56,12 @@ extension_table_open(const char *table_name, int column_count, LOCKMODE lock_mod
 				 errhint("Run CREATE EXTENSION signalsmith, or drop and create it again.")));
 
 	relation = table_open(table, lock_mode);
-	if (RelationGetNumberOfAttributes(relation) != column_count)
+	if (RelationGetNumberOfAttributes(relation) < column_count)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"signalsmith.%s\" has %d columns instead of %d",
 						table_name, RelationGetNumberOfAttributes(relation), column_count),
-				 errdetail("The library and the objects of the extension are of different versions."),
+				 errdetail("The objects of the extension are older than its library."),
 				 errhint("Run ALTER EXTENSION signalsmith UPDATE.")));
 	return relation;
 }
@@ -100,8 +100,8 @@ table_reader_open(const char *table_name, int column_count, int64 first,
 	reader->scan = systable_beginscan_ordered(reader->relation, reader->index,
 											  reader->snapshot, key_count, keys);
 
-	reader->values = palloc(column_count * sizeof(Datum));
-	reader->nulls = palloc(column_count * sizeof(bool));
+	reader->values = palloc(RelationGetNumberOfAttributes(reader->relation) * sizeof(Datum));
+	reader->nulls = palloc(RelationGetNumberOfAttributes(reader->relation) * sizeof(bool));
 	return reader;
 }
 

@@ -24,8 +24,8 @@ typedef struct TableReader TableReader;
  * Opens a table of the extension.  Raises ERRCODE_UNDEFINED_TABLE when there is
  * none of that name that belongs to the extension: a table that somebody put
  * in its place is not touched; and
- * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE when it does not have that many
- * columns: it is another version's.
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE when it has fewer columns than that:
+ * it is an older version's.  More are allowed, and left null by a writer.
  */
 extern Relation extension_table_open(const char *table_name, int column_count,
 									 LOCKMODE lock_mode);
@@ -51,7 +51,7 @@ extern Datum table_reader_value(const TableReader *reader, int column, bool *isn
 extern int64 table_reader_int64(const TableReader *reader, int column);
 extern int32 table_reader_int32(const TableReader *reader, int column);
 
-/* All columns of the row at once, for table_writer_update. */
+/* The columns of the row at once, for table_writer_update. */
 extern const Datum *table_reader_values(const TableReader *reader);
 extern const bool *table_reader_nulls(const TableReader *reader);
 extern ItemPointer table_reader_tid(TableReader *reader);

@@ -23,6 +23,7 @@
 struct TableWriter
 {
 	Relation	relation;
+	int			column_count;	/* that callers know of */
 	EState	   *estate;
 	ResultRelInfo *result_relation;
 	TupleTableSlot *slot;
@@ -43,6 +44,7 @@ table_writer_open(const char *table_name, int column_count)
 	MemoryContext old_context;
 
 	writer->relation = extension_table_open(table_name, column_count, RowExclusiveLock);
+	writer->column_count = column_count;
 	writer->estate = CreateExecutorState();
 
 	old_context = MemoryContextSwitchTo(writer->estate->es_query_cxt);
@@ -62,12 +64,17 @@ table_writer_open(const char *table_name, int column_count)
 static void
 fill_slot(TableWriter *writer, const Datum *values, const bool *nulls)
 {
-	int			column_count = RelationGetNumberOfAttributes(writer->relation);
+	TupleTableSlot *slot = writer->slot;
 
-	ExecClearTuple(writer->slot);
-	memcpy(writer->slot->tts_values, values, column_count * sizeof(Datum));
-	memcpy(writer->slot->tts_isnull, nulls, column_count * sizeof(bool));
-	ExecStoreVirtualTuple(writer->slot);
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, writer->column_count * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, writer->column_count * sizeof(bool));
+	for (int i = writer->column_count; i < RelationGetNumberOfAttributes(writer->relation); i++)
+	{
+		slot->tts_values[i] = (Datum) 0;
+		slot->tts_isnull[i] = true;
+	}
+	ExecStoreVirtualTuple(slot);
 }
 
 /*

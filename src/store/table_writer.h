@@ -26,7 +26,7 @@ extern void table_writer_prepare_transaction(void);
  */
 extern TableWriter *table_writer_open(const char *table_name, int column_count);
 
-/* Inserts a row: one value for each column of the table, in order. */
+/* Inserts a row: "column_count" values, in the order of the columns. */
 extern void table_writer_insert(TableWriter *writer, const Datum *values,
 								const bool *nulls);
 
