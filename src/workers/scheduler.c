@@ -38,6 +38,10 @@
 #define MAX_CRASHES 3
 #define QUARANTINE_REASON "the server crashed 3 times while this run was at work; its log says why"
 
+/* So many runners may end without getting anywhere: about a quarter of an hour. */
+#define MAX_STARTS 20
+#define FUTILE_REASON "its runners ended 20 times without getting anywhere; the server's log says why"
+
 /* A database is looked at so often even if nobody asks for it. */
 #define POLL_MS (10 * 60 * 1000)
 #define POLL_ABSENT_MS (60 * 60 * 1000)
@@ -50,6 +54,7 @@ typedef struct RunnableRun
 	int64		lease;
 	bool		crashed;		/* the server did, while a runner was at it */
 	int			crashes;		/* before that, since it last got anywhere */
+	int			starts;			/* likewise */
 } RunnableRun;
 
 /*
@@ -60,7 +65,7 @@ typedef struct RunnableRun
 static const char *const runnable_query =
 "SELECT r.id, s.owner::oid::int8, signalsmith._owner_obstacle(s.owner), r.lease,"
 "  r.runner_started_at > pg_postmaster_start_time() AND r.runner_started_at < $2,"
-"  r.crashes::int8"
+"  r.crashes::int8, r.starts::int8"
 " FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id"
 " WHERE (r.status = 'queued' AND NOT EXISTS ("
 "    SELECT FROM signalsmith.run o WHERE o.sync_id = r.sync_id"
@@ -201,6 +206,7 @@ read_runnable(RunnableRun *runs, int size, MemoryContext context)
 		runs[i].lease = scope_int64(i, 4);
 		runs[i].crashed = scope_bool(i, 5);
 		runs[i].crashes = (int) scope_int64(i, 6);
+		runs[i].starts = (int) scope_int64(i, 7);
 	}
 	scope_leave(&scope);
 	commit_transaction();
@@ -290,6 +296,8 @@ start_runs(MemoryContext context)
 	{
 		if (runs[i].crashed && runs[i].crashes + 1 >= MAX_CRASHES)
 			runs[i].obstacle = QUARANTINE_REASON;
+		else if (runs[i].starts >= MAX_STARTS)
+			runs[i].obstacle = FUTILE_REASON;
 		if (runs[i].obstacle)
 			refuse_run(&runs[i]);
 		else if (!start_run(&runs[i]))
