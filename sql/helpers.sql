@@ -80,16 +80,23 @@ COMMENT ON FUNCTION signalsmith._may_manage(regrole, regrole) IS
 
 -- Finding --------------------------------------------------------------------
 
+-- A sync has no owner of its own: it runs its model's SQL with the rights of the
+-- role that the model belongs to, and whoever may change the model decides what
+-- runs with them.
+
 CREATE FUNCTION signalsmith._owner_of(kind text, object_id bigint) RETURNS regrole
     LANGUAGE sql STABLE STRICT
     RETURN CASE kind
         WHEN 'model' THEN (SELECT owner FROM signalsmith.model WHERE id = object_id)
         WHEN 'destination' THEN (SELECT owner FROM signalsmith.destination WHERE id = object_id)
-        WHEN 'sync' THEN (SELECT owner FROM signalsmith.sync WHERE id = object_id)
-        WHEN 'run' THEN (SELECT s.owner FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id
+        WHEN 'sync' THEN (SELECT m.owner FROM signalsmith.sync s JOIN signalsmith.model m ON m.id = s.model_id
+                          WHERE s.id = object_id)
+        WHEN 'run' THEN (SELECT m.owner FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id
+                             JOIN signalsmith.model m ON m.id = s.model_id
                          WHERE r.id = object_id)
     END;
-COMMENT ON FUNCTION signalsmith._owner_of(text, bigint) IS 'owner of an object; NULL when there is none';
+COMMENT ON FUNCTION signalsmith._owner_of(text, bigint) IS
+    'owner of an object, which for a sync and its runs is the owner of the model; NULL when there is none';
 
 CREATE FUNCTION signalsmith._id_of(kind text, object_name text) RETURNS bigint
     LANGUAGE sql STABLE STRICT
@@ -107,7 +114,8 @@ CREATE FUNCTION signalsmith._visible_names(caller regrole, kind text) RETURNS te
         UNION ALL
         SELECT name, owner FROM signalsmith.destination WHERE kind = 'destination'
         UNION ALL
-        SELECT name, owner FROM signalsmith.sync WHERE kind = 'sync') AS objects
+        SELECT s.name, m.owner FROM signalsmith.sync s JOIN signalsmith.model m ON m.id = s.model_id
+        WHERE kind = 'sync') AS objects
         WHERE signalsmith._may_see(caller, owner));
 COMMENT ON FUNCTION signalsmith._visible_names(regrole, text) IS 'names of one kind that the caller may see';
 

@@ -52,7 +52,7 @@ CREATE FUNCTION signalsmith._sync_json(sync signalsmith.sync) RETURNS jsonb
         'next_run_at', (sync).next_run_at,
         'last_run_id', 'run_' || (sync).last_run_id,
         'last_synced_at', (sync).last_synced_at,
-        'owner', (sync).owner,
+        'owner', signalsmith._owner_of('sync', (sync).id),
         'created_at', (sync).created_at,
         'updated_at', (sync).updated_at);
 COMMENT ON FUNCTION signalsmith._sync_json(signalsmith.sync) IS 'REST representation of a sync';
@@ -155,7 +155,7 @@ CREATE FUNCTION signalsmith._list_syncs(caller regrole) RETURNS SETOF jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
     RETURN QUERY SELECT signalsmith._sync_json(s) FROM signalsmith.sync s
-        WHERE signalsmith._may_see(caller, owner) ORDER BY id;
+        WHERE signalsmith._may_see(caller, signalsmith._owner_of('sync', s.id)) ORDER BY s.id;
 END
 $$;
 COMMENT ON FUNCTION signalsmith._list_syncs(regrole) IS 'private part of list_syncs';

@@ -68,7 +68,6 @@ CREATE TABLE signalsmith.sync (
     schedule        jsonb NOT NULL,
     object          text,
     options         jsonb NOT NULL DEFAULT '{}',
-    owner           regrole NOT NULL,
     status          text NOT NULL DEFAULT 'created'
                     CHECK (status IN ('created', 'active', 'paused', 'error', 'archived')),
     status_error    text,
@@ -86,7 +85,7 @@ CREATE TABLE signalsmith.sync (
 CREATE INDEX sync_model ON signalsmith.sync (model_id);
 CREATE INDEX sync_destination ON signalsmith.sync (destination_id);
 CREATE INDEX sync_due ON signalsmith.sync (next_run_at) WHERE next_run_at IS NOT NULL;
-COMMENT ON TABLE signalsmith.sync IS 'syncs: a model, a destination, and how the one goes to the other';
+COMMENT ON TABLE signalsmith.sync IS 'syncs: a model, a destination, and how the one goes to the other; a sync belongs to its model''s owner';
 COMMENT ON COLUMN signalsmith.sync.field_mappings IS 'canonical list of mappings; NULL: every column of the model under its own name';
 COMMENT ON COLUMN signalsmith.sync.failed_in_a_row IS 'failed runs since the last one that was not';
 COMMENT ON COLUMN signalsmith.sync.snapshot_rows IS 'records in the snapshot, as of the last finished run';

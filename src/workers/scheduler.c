@@ -41,8 +41,9 @@ typedef struct RunnableRun
  * was started in vain waits before the next try.
  */
 static const char *const runnable_query =
-"SELECT r.id, s.owner::oid::int8, signalsmith._owner_obstacle(s.owner), r.lease"
+"SELECT r.id, m.owner::oid::int8, signalsmith._owner_obstacle(m.owner), r.lease"
 " FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id"
+"  JOIN signalsmith.model m ON m.id = s.model_id"
 " WHERE (r.status = 'queued' AND NOT EXISTS ("
 "    SELECT FROM signalsmith.run o WHERE o.sync_id = r.sync_id"
 "     AND (o.status = 'running' OR o.status = 'queued' AND o.id < r.id))"
