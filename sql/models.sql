@@ -170,7 +170,7 @@ BEGIN
     END IF;
     SELECT array_agg(name ORDER BY name) INTO visible
     FROM signalsmith.sync
-    WHERE id = ANY (users) AND signalsmith._may_see(caller, signalsmith._owner_of('sync', id));
+    WHERE id = ANY (users) AND signalsmith._is_visible(caller, 'sync', id);
     RAISE EXCEPTION 'cannot delete % "%" because it is in use', kind, ref
         USING ERRCODE = 'dependent_objects_still_exist',
         DETAIL = format('Syncs that use it: %s.', concat_ws(', ', signalsmith._quoted_list(visible),

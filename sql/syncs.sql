@@ -273,8 +273,8 @@ COMMENT ON FUNCTION signalsmith._check_field_mappings(jsonb, jsonb) IS
 
 -- Who may own a sync, and use what -------------------------------------------
 
--- Asked when a sync is created, and by the scheduler before each run: the role
--- may have changed, or be gone, since.
+-- Asked when a sync is created and before each run: the role may have changed,
+-- or be gone, since.
 CREATE FUNCTION signalsmith._owner_obstacle(owner regrole) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     RETURN (SELECT CASE
@@ -289,6 +289,21 @@ CREATE FUNCTION signalsmith._owner_obstacle(owner regrole) RETURNS text
         FROM (VALUES (1)) AS one LEFT JOIN pg_roles r ON r.oid = owner);
 COMMENT ON FUNCTION signalsmith._owner_obstacle(regrole) IS
     'why a sync of this role cannot run; NULL when it can';
+
+-- Asked by the scheduler before each run.
+CREATE FUNCTION signalsmith._obstacle_of(sync_id bigint) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    RETURN (SELECT coalesce(signalsmith._owner_obstacle(m.owner),
+            CASE WHEN NOT signalsmith._may_use(m.owner, d.id) THEN
+                format('role "%s" may not use destination "%s"; who manages that can allow it with signalsmith.share_destination()',
+                       pg_get_userbyid(m.owner), d.name)
+            END)
+        FROM signalsmith.sync s
+            JOIN signalsmith.model m ON m.id = s.model_id
+            JOIN signalsmith.destination d ON d.id = s.destination_id
+        WHERE s.id = sync_id);
+COMMENT ON FUNCTION signalsmith._obstacle_of(bigint) IS
+    'why a sync may not run: its owner cannot connect, or not use the destination; NULL when it may';
 
 CREATE FUNCTION signalsmith._check_owner(owner regrole) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -320,7 +335,7 @@ BEGIN
         RAISE EXCEPTION 'cannot give sync "%" a model of another owner', sync.name
             USING ERRCODE = 'invalid_object_definition',
             DETAIL = format('A sync belongs to the owner of its model: this one to role "%s", and model "%s" to role "%s".',
-                            old_owner, ref, new_owner),
+                            pg_get_userbyid(old_owner), ref, pg_get_userbyid(new_owner)),
             HINT = 'Create another sync for that model.';
     END IF;
     RETURN wanted;
@@ -336,10 +351,12 @@ CREATE FUNCTION signalsmith._usable_destination(caller regrole, owner regrole, r
 DECLARE
     used bigint := signalsmith._find(caller, 'destination', ref);
 BEGIN
-    IF NOT signalsmith._may_manage(owner, signalsmith._owner_of('destination', used)) THEN
+    IF NOT signalsmith._may_use(owner, used) THEN
         RAISE EXCEPTION 'permission denied for destination "%"', ref
             USING ERRCODE = 'insufficient_privilege',
-            DETAIL = format('The sync belongs to role "%s", the owner of its model, which may not use the destination.', owner);
+            DETAIL = format('The sync belongs to role "%s", the owner of its model, which may not use the destination.', pg_get_userbyid(owner)),
+            HINT = format('Who manages the destination can allow it: SELECT signalsmith.share_destination(''dst_%s'', %L).',
+                          used, pg_get_userbyid(owner));
     END IF;
     RETURN used;
 END
@@ -371,7 +388,7 @@ EXCEPTION
         GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
             hint = PG_EXCEPTION_HINT;
         SELECT * INTO broken FROM signalsmith.sync WHERE id = sync_id;
-        IF NOT signalsmith._may_see(caller, signalsmith._owner_of('sync', sync_id)) THEN
+        IF NOT signalsmith._is_visible(caller, 'sync', sync_id) THEN
             RAISE EXCEPTION 'cannot change % because a sync of another role could no longer run', changed
                 USING ERRCODE = SQLSTATE,
                 HINT = 'A member of signalsmith_admin sees which one and why.';

@@ -45,6 +45,14 @@ CREATE TABLE signalsmith.destination (
 COMMENT ON TABLE signalsmith.destination IS 'destinations: an API, described by a connector, and its settings';
 COMMENT ON COLUMN signalsmith.destination.breaker_until IS 'it could not be reached, and is left alone until then';
 
+CREATE TABLE signalsmith.destination_share (
+    destination_id  bigint NOT NULL REFERENCES signalsmith.destination ON DELETE CASCADE,
+    role            regrole NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (destination_id, role)
+);
+COMMENT ON TABLE signalsmith.destination_share IS 'roles that may use a destination without managing it';
+
 CREATE TABLE signalsmith.secret (
     destination_id  bigint NOT NULL REFERENCES signalsmith.destination ON DELETE CASCADE,
     name            text NOT NULL,
@@ -216,6 +224,7 @@ COMMENT ON TABLE signalsmith.row_failure IS 'rows that failed: refused by the de
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.connector', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.model', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination_share', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.secret', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.sync', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.run', '');

@@ -31,7 +31,7 @@ typedef struct RunnableRun
 {
 	int64		run_id;
 	Oid			owner;
-	char	   *obstacle;		/* why it cannot be run as its owner; or NULL */
+	char	   *obstacle;		/* why its sync may not run; or NULL */
 	int64		lease;
 } RunnableRun;
 
@@ -41,7 +41,7 @@ typedef struct RunnableRun
  * was started in vain waits before the next try.
  */
 static const char *const runnable_query =
-"SELECT r.id, m.owner::oid::int8, signalsmith._owner_obstacle(m.owner), r.lease"
+"SELECT r.id, m.owner::oid::int8, signalsmith._obstacle_of(s.id), r.lease"
 " FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id"
 "  JOIN signalsmith.model m ON m.id = s.model_id"
 " WHERE (r.status = 'queued' AND NOT EXISTS ("
@@ -158,7 +158,10 @@ read_runnable(RunnableRun *runs, int size, MemoryContext context)
 	return count;
 }
 
-/* A run whose owner cannot be connected as ends before it starts. */
+/*
+ * A run whose owner cannot be connected as, or may not use the destination any
+ * more, ends before it starts: nothing has been read or decrypted for it.
+ */
 static void
 refuse_run(const RunnableRun *run)
 {
