@@ -144,6 +144,94 @@ CREATE FUNCTION signalsmith.delete_destination(ref text) RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.delete_destination(text) IS 'deletes a destination that no sync uses';
 
+-- Sharing --------------------------------------------------------------------
+
+CREATE FUNCTION signalsmith._role_of(role_name text) RETURNS regrole
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_role oid := (SELECT oid FROM pg_roles WHERE rolname = role_name);
+BEGIN
+    IF found_role IS NULL THEN
+        RAISE EXCEPTION '%', coalesce('role "' || role_name || '" does not exist', 'no role given')
+            USING ERRCODE = 'undefined_object',
+            HINT = CASE WHEN role_name = 'public'
+                        THEN 'For everybody who may create syncs, give the role signalsmith_user.'
+                        ELSE coalesce('Did you mean "' || signalsmith._closest(role_name,
+                                 ARRAY(SELECT rolname FROM pg_roles ORDER BY rolname)) || '"?', '') END;
+    END IF;
+    RETURN found_role;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._role_of(text) IS 'the role of this name; an error when there is none';
+
+CREATE FUNCTION signalsmith._forget_dropped_roles() RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM signalsmith.destination_share s
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE oid = s.role);
+END;
+COMMENT ON FUNCTION signalsmith._forget_dropped_roles() IS 'deletes shares with roles that are gone';
+
+CREATE FUNCTION signalsmith._shared_with(shared_destination bigint) RETURNS text[]
+    LANGUAGE sql STABLE STRICT
+    RETURN ARRAY(SELECT rolname FROM signalsmith.destination_share JOIN pg_catalog.pg_roles r ON r.oid = role
+                 WHERE destination_id = shared_destination ORDER BY rolname);
+COMMENT ON FUNCTION signalsmith._shared_with(bigint) IS 'names of the roles that a destination is shared with';
+
+CREATE FUNCTION signalsmith._share_destination(caller regrole, destination text, role text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    shared bigint := signalsmith._find(caller, 'destination', destination, true);
+    new_role regrole := signalsmith._role_of(role);
+BEGIN
+    PERFORM signalsmith._forget_dropped_roles();
+    INSERT INTO signalsmith.destination_share (destination_id, role) VALUES (shared, new_role)
+    ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._share_destination(regrole, text, text) IS 'private part of share_destination';
+
+CREATE FUNCTION signalsmith.share_destination(destination text, role text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.share_destination(text, text) IS
+    'lets a role and its members send to a destination with their own syncs, without showing them its secrets, header values and full URLs, and without letting them change it';
+
+-- Whoever loses the right keeps the sync: its next run fails, and says why.
+CREATE FUNCTION signalsmith._unshare_destination(caller regrole, destination text, role text) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    shared bigint := signalsmith._find(caller, 'destination', destination, true);
+    old_role regrole := signalsmith._role_of(role);
+    stranded bigint;
+BEGIN
+    DELETE FROM signalsmith.destination_share s WHERE s.destination_id = shared AND s.role = old_role;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'destination "%" is not shared with role "%"', destination, role
+            USING ERRCODE = 'undefined_object',
+            HINT = coalesce('It is shared with: '
+                            || signalsmith._quoted_list(nullif(signalsmith._shared_with(shared), '{}')) || '.', '');
+    END IF;
+    PERFORM signalsmith._forget_dropped_roles();
+
+    SELECT count(*) INTO stranded
+    FROM signalsmith.sync s JOIN signalsmith.model m ON m.id = s.model_id
+    WHERE s.destination_id = shared AND s.status <> 'archived' AND NOT signalsmith._may_use(m.owner, shared);
+    IF stranded > 0 THEN
+        RAISE NOTICE '% may no longer send to destination "%"',
+                CASE stranded WHEN 1 THEN '1 sync' ELSE stranded || ' syncs' END, destination
+            USING DETAIL = 'The next run of each fails, and puts the sync into error.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._unshare_destination(regrole, text, text) IS 'private part of unshare_destination';
+
+CREATE FUNCTION signalsmith.unshare_destination(destination text, role text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.unshare_destination(text, text) IS
+    'takes back what share_destination gave; syncs that depend on it go into error with their next run';
+
+-- Testing --------------------------------------------------------------------
+
 CREATE FUNCTION signalsmith._test_destination(caller regrole, destination text)
     RETURNS TABLE (step text, ok boolean, detail text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

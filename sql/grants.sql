@@ -38,6 +38,8 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.create_destination(text, text, jsonb, text),
     signalsmith.update_destination(text, jsonb),
     signalsmith.delete_destination(text),
+    signalsmith.share_destination(text, text),
+    signalsmith.unshare_destination(text, text),
     signalsmith.set_secret(text, text, text),
     signalsmith.test_destination(text),
     signalsmith.create_sync(jsonb),

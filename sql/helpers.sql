@@ -80,16 +80,23 @@ COMMENT ON FUNCTION signalsmith._may_manage(regrole, regrole) IS
 
 -- Finding --------------------------------------------------------------------
 
+-- A sync has no owner of its own: it runs its model's SQL with the rights of the
+-- role that the model belongs to, and whoever may change the model decides what
+-- runs with them.
+
 CREATE FUNCTION signalsmith._owner_of(kind text, object_id bigint) RETURNS regrole
     LANGUAGE sql STABLE STRICT
     RETURN CASE kind
         WHEN 'model' THEN (SELECT owner FROM signalsmith.model WHERE id = object_id)
         WHEN 'destination' THEN (SELECT owner FROM signalsmith.destination WHERE id = object_id)
-        WHEN 'sync' THEN (SELECT owner FROM signalsmith.sync WHERE id = object_id)
-        WHEN 'run' THEN (SELECT s.owner FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id
+        WHEN 'sync' THEN (SELECT m.owner FROM signalsmith.sync s JOIN signalsmith.model m ON m.id = s.model_id
+                          WHERE s.id = object_id)
+        WHEN 'run' THEN (SELECT m.owner FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id
+                             JOIN signalsmith.model m ON m.id = s.model_id
                          WHERE r.id = object_id)
     END;
-COMMENT ON FUNCTION signalsmith._owner_of(text, bigint) IS 'owner of an object; NULL when there is none';
+COMMENT ON FUNCTION signalsmith._owner_of(text, bigint) IS
+    'owner of an object, which for a sync and its runs is the owner of the model; NULL when there is none';
 
 CREATE FUNCTION signalsmith._id_of(kind text, object_name text) RETURNS bigint
     LANGUAGE sql STABLE STRICT
@@ -100,15 +107,36 @@ CREATE FUNCTION signalsmith._id_of(kind text, object_name text) RETURNS bigint
     END;
 COMMENT ON FUNCTION signalsmith._id_of(text, text) IS 'the object with this name; NULL when there is none';
 
+CREATE FUNCTION signalsmith._is_shared(shared_destination bigint, with_role regrole) RETURNS boolean
+    LANGUAGE sql STABLE STRICT
+    RETURN EXISTS (SELECT FROM signalsmith.destination_share
+                   WHERE destination_id = shared_destination AND pg_has_role(with_role, role, 'USAGE'));
+COMMENT ON FUNCTION signalsmith._is_shared(bigint, regrole) IS
+    'is a destination shared with this role, or one that it is a member of?';
+
+CREATE FUNCTION signalsmith._may_use(user_role regrole, used_destination bigint) RETURNS boolean
+    LANGUAGE sql STABLE STRICT
+    RETURN signalsmith._may_manage(user_role, signalsmith._owner_of('destination', used_destination))
+        OR signalsmith._is_shared(used_destination, user_role);
+COMMENT ON FUNCTION signalsmith._may_use(regrole, bigint) IS
+    'may syncs of this role send to the destination?';
+
+CREATE FUNCTION signalsmith._is_visible(caller regrole, kind text, object_id bigint) RETURNS boolean
+    LANGUAGE sql STABLE STRICT
+    RETURN signalsmith._may_see(caller, signalsmith._owner_of(kind, object_id))
+        OR kind = 'destination' AND signalsmith._is_shared(object_id, caller);
+COMMENT ON FUNCTION signalsmith._is_visible(regrole, text, bigint) IS
+    'may the caller see this object? NULL when there is none';
+
 CREATE FUNCTION signalsmith._visible_names(caller regrole, kind text) RETURNS text[]
     LANGUAGE sql STABLE STRICT
     RETURN (SELECT array_agg(name ORDER BY name) FROM (
-        SELECT name, owner FROM signalsmith.model WHERE kind = 'model'
+        SELECT id, name FROM signalsmith.model WHERE kind = 'model'
         UNION ALL
-        SELECT name, owner FROM signalsmith.destination WHERE kind = 'destination'
+        SELECT id, name FROM signalsmith.destination WHERE kind = 'destination'
         UNION ALL
-        SELECT name, owner FROM signalsmith.sync WHERE kind = 'sync') AS objects
-        WHERE signalsmith._may_see(caller, owner));
+        SELECT id, name FROM signalsmith.sync WHERE kind = 'sync') AS objects
+        WHERE signalsmith._is_visible(caller, kind, id));
 COMMENT ON FUNCTION signalsmith._visible_names(regrole, text) IS 'names of one kind that the caller may see';
 
 -- What does not exist and what the caller may not see are one error, down to
@@ -150,15 +178,15 @@ BEGIN
 
     found_id := CASE WHEN signalsmith._id_kind(ref) = kind THEN signalsmith._id_number(ref)
                      ELSE signalsmith._id_of(kind, ref) END;
-    owner := signalsmith._owner_of(kind, found_id);
-    IF owner IS NULL OR NOT signalsmith._may_see(caller, owner) THEN
+    IF signalsmith._is_visible(caller, kind, found_id) IS NOT TRUE THEN
         PERFORM signalsmith._raise_unknown(caller, kind, ref);
     END IF;
 
+    owner := signalsmith._owner_of(kind, found_id);
     IF manage AND NOT signalsmith._may_manage(caller, owner) THEN
         RAISE EXCEPTION 'permission denied for % "%"', kind, ref
             USING ERRCODE = 'insufficient_privilege',
-            DETAIL = format('It belongs to role "%s".', owner);
+            DETAIL = format('It belongs to role "%s".', pg_get_userbyid(owner));
     END IF;
     RETURN found_id;
 END

@@ -46,27 +46,6 @@ END
 $$;
 COMMENT ON FUNCTION signalsmith._check_source(text) IS 'the source''s name, given its name or id';
 
--- A model runs with the rights of the owner of each sync that uses it: who
--- changes the query must be allowed to decide what runs as them.
-CREATE FUNCTION signalsmith._check_may_change_query(caller regrole, changed_model bigint, model_name text) RETURNS void
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    other regrole;
-BEGIN
-    SELECT owner INTO other FROM signalsmith.sync
-    WHERE model_id = changed_model AND NOT signalsmith._may_manage(caller, owner)
-    ORDER BY id LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'permission denied to change the query of model "%"', model_name
-            USING ERRCODE = 'insufficient_privilege',
-            DETAIL = format('A sync of role "%s" uses it, and would run the changed query with that role''s rights.', other),
-            HINT = 'Create another model, or let that role change this one.';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION signalsmith._check_may_change_query(regrole, bigint, text) IS
-    'refuses to change what runs with the rights of somebody else';
-
 -- Creates the model (id NULL) or changes it; keys of "changes" are the names of
 -- create_model's arguments.
 CREATE FUNCTION signalsmith._write_model(caller regrole, changed_model bigint, changes jsonb) RETURNS bigint
@@ -102,7 +81,6 @@ BEGIN
                 USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'Give one SELECT.';
         END IF;
-        PERFORM signalsmith._check_may_change_query(caller, changed_model, written.name);
         written.search_path := signalsmith._caller_search_path();
         written.columns := signalsmith._describe_query(written.query, written.owner, written.search_path);
     END IF;
@@ -191,7 +169,8 @@ BEGIN
         RETURN;
     END IF;
     SELECT array_agg(name ORDER BY name) INTO visible
-    FROM signalsmith.sync WHERE id = ANY (users) AND signalsmith._may_see(caller, owner);
+    FROM signalsmith.sync
+    WHERE id = ANY (users) AND signalsmith._is_visible(caller, 'sync', id);
     RAISE EXCEPTION 'cannot delete % "%" because it is in use', kind, ref
         USING ERRCODE = 'dependent_objects_still_exist',
         DETAIL = format('Syncs that use it: %s.', concat_ws(', ', signalsmith._quoted_list(visible),

@@ -13,23 +13,51 @@ CREATE FUNCTION signalsmith._model_json(model signalsmith.model) RETURNS jsonb
         'primary_key', (model).primary_key,
         'identifiers', (model).identifiers,
         'columns', (model).columns,
-        'owner', (model).owner,
+        'owner', pg_get_userbyid((model).owner),
         'created_at', (model).created_at,
         'updated_at', (model).updated_at);
 COMMENT ON FUNCTION signalsmith._model_json(signalsmith.model) IS 'REST representation of a model';
 
-CREATE FUNCTION signalsmith._destination_json(destination signalsmith.destination) RETURNS jsonb
+-- What may give access to somebody is left out: values of headers, and of a URL
+-- what follows the host, since many webhook URLs are secrets in themselves.
+CREATE FUNCTION signalsmith._redacted_config(value jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE jsonb_typeof(value)
+        WHEN 'object' THEN
+            (SELECT coalesce(jsonb_object_agg(key, CASE
+                    WHEN lower(key) <> 'headers' THEN signalsmith._redacted_config(e.value)
+                    WHEN jsonb_typeof(e.value) <> 'object' THEN '"(hidden)"'
+                    ELSE (SELECT coalesce(jsonb_object_agg(header, '(hidden)'), '{}')
+                          FROM jsonb_object_keys(e.value) AS h (header)) END), '{}')
+             FROM jsonb_each(value) AS e)
+        WHEN 'array' THEN
+            (SELECT coalesce(jsonb_agg(signalsmith._redacted_config(item) ORDER BY position), '[]')
+             FROM jsonb_array_elements(value) WITH ORDINALITY AS e (item, position))
+        WHEN 'string' THEN to_jsonb(regexp_replace(
+            regexp_replace(value #>> '{}', '^([[:alpha:]]+://)[^/?#]*@', '\1'),
+            '^([[:alpha:]]+://[^/?#]*)[/?#].+$', '\1/(hidden)'))
+        ELSE value END;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._redacted_config(jsonb) IS
+    'config of a destination as shown to those who do not manage it';
+
+CREATE FUNCTION signalsmith._destination_json(caller regrole, destination signalsmith.destination) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     RETURN jsonb_build_object(
         'id', 'dst_' || (destination).id,
         'name', (destination).name,
         'description', (destination).description,
         'connector', (destination).connector,
-        'config', (destination).config,
-        'owner', (destination).owner,
+        'config', CASE WHEN signalsmith._may_manage(caller, (destination).owner) THEN (destination).config
+                       ELSE signalsmith._redacted_config((destination).config) END,
+        'shared_with', CASE WHEN signalsmith._may_see(caller, (destination).owner) THEN
+            signalsmith._shared_with((destination).id) END,
+        'owner', pg_get_userbyid((destination).owner),
         'created_at', (destination).created_at,
         'updated_at', (destination).updated_at);
-COMMENT ON FUNCTION signalsmith._destination_json(signalsmith.destination) IS
+COMMENT ON FUNCTION signalsmith._destination_json(regrole, signalsmith.destination) IS
     'REST representation of a destination';
 
 CREATE FUNCTION signalsmith._sync_json(sync signalsmith.sync) RETURNS jsonb
@@ -52,7 +80,7 @@ CREATE FUNCTION signalsmith._sync_json(sync signalsmith.sync) RETURNS jsonb
         'next_run_at', (sync).next_run_at,
         'last_run_id', 'run_' || (sync).last_run_id,
         'last_synced_at', (sync).last_synced_at,
-        'owner', (sync).owner,
+        'owner', pg_get_userbyid(signalsmith._owner_of('sync', (sync).id)),
         'created_at', (sync).created_at,
         'updated_at', (sync).updated_at);
 COMMENT ON FUNCTION signalsmith._sync_json(signalsmith.sync) IS 'REST representation of a sync';
@@ -115,7 +143,7 @@ COMMENT ON FUNCTION signalsmith.list_models() IS 'the models that the caller may
 CREATE FUNCTION signalsmith._get_destination(caller regrole, ref text) RETURNS jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
-    RETURN (SELECT signalsmith._destination_json(d) FROM signalsmith.destination d
+    RETURN (SELECT signalsmith._destination_json(caller, d) FROM signalsmith.destination d
             WHERE id = signalsmith._find(caller, 'destination', ref));
 END
 $$;
@@ -123,20 +151,22 @@ COMMENT ON FUNCTION signalsmith._get_destination(regrole, text) IS 'private part
 
 CREATE FUNCTION signalsmith.get_destination(ref text) RETURNS jsonb
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_call';
-COMMENT ON FUNCTION signalsmith.get_destination(text) IS 'a destination, as a REST API would show it; without its secrets';
+COMMENT ON FUNCTION signalsmith.get_destination(text) IS
+    'a destination, as a REST API would show it: without its secrets, and for who does not manage it without header values and all of a URL after the host';
 
 CREATE FUNCTION signalsmith._list_destinations(caller regrole) RETURNS SETOF jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
-    RETURN QUERY SELECT signalsmith._destination_json(d) FROM signalsmith.destination d
-        WHERE signalsmith._may_see(caller, owner) ORDER BY id;
+    RETURN QUERY SELECT signalsmith._destination_json(caller, d) FROM signalsmith.destination d
+        WHERE signalsmith._is_visible(caller, 'destination', id) ORDER BY id;
 END
 $$;
 COMMENT ON FUNCTION signalsmith._list_destinations(regrole) IS 'private part of list_destinations';
 
 CREATE FUNCTION signalsmith.list_destinations() RETURNS SETOF jsonb
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_call';
-COMMENT ON FUNCTION signalsmith.list_destinations() IS 'the destinations that the caller may see, oldest first';
+COMMENT ON FUNCTION signalsmith.list_destinations() IS
+    'the destinations that the caller may see, oldest first, as get_destination shows them';
 
 CREATE FUNCTION signalsmith._get_sync(caller regrole, ref text) RETURNS jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
@@ -155,7 +185,7 @@ CREATE FUNCTION signalsmith._list_syncs(caller regrole) RETURNS SETOF jsonb
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
     RETURN QUERY SELECT signalsmith._sync_json(s) FROM signalsmith.sync s
-        WHERE signalsmith._may_see(caller, owner) ORDER BY id;
+        WHERE signalsmith._is_visible(caller, 'sync', id) ORDER BY id;
 END
 $$;
 COMMENT ON FUNCTION signalsmith._list_syncs(regrole) IS 'private part of list_syncs';

@@ -273,8 +273,8 @@ COMMENT ON FUNCTION signalsmith._check_field_mappings(jsonb, jsonb) IS
 
 -- Who may own a sync, and use what -------------------------------------------
 
--- Asked when a sync is created, and by the scheduler before each run: the role
--- may have changed, or be gone, since.
+-- Asked when a sync is created and before each run: the role may have changed,
+-- or be gone, since.
 CREATE FUNCTION signalsmith._owner_obstacle(owner regrole) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     RETURN (SELECT CASE
@@ -290,6 +290,21 @@ CREATE FUNCTION signalsmith._owner_obstacle(owner regrole) RETURNS text
 COMMENT ON FUNCTION signalsmith._owner_obstacle(regrole) IS
     'why a sync of this role cannot run; NULL when it can';
 
+-- Asked by the scheduler before each run.
+CREATE FUNCTION signalsmith._obstacle_of(sync_id bigint) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    RETURN (SELECT coalesce(signalsmith._owner_obstacle(m.owner),
+            CASE WHEN NOT signalsmith._may_use(m.owner, d.id) THEN
+                format('role "%s" may not use destination "%s"; who manages that can allow it with signalsmith.share_destination()',
+                       pg_get_userbyid(m.owner), d.name)
+            END)
+        FROM signalsmith.sync s
+            JOIN signalsmith.model m ON m.id = s.model_id
+            JOIN signalsmith.destination d ON d.id = s.destination_id
+        WHERE s.id = sync_id);
+COMMENT ON FUNCTION signalsmith._obstacle_of(bigint) IS
+    'why a sync may not run: its owner cannot connect, or not use the destination; NULL when it may';
+
 CREATE FUNCTION signalsmith._check_owner(owner regrole) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -298,33 +313,56 @@ BEGIN
     IF obstacle IS NOT NULL THEN
         RAISE EXCEPTION '%', obstacle
             USING ERRCODE = 'insufficient_privilege',
-            DETAIL = 'A sync runs connected as its owner.',
+            DETAIL = 'A sync runs connected as its owner, who is the owner of its model.',
             HINT = CASE WHEN obstacle LIKE '%log in' THEN
-                            format('Run ALTER ROLE %s LOGIN, which needs no password, or create the sync as another role.', owner)
-                        WHEN obstacle LIKE '%connect to%' THEN
+                            format('Run ALTER ROLE %s LOGIN, which needs no password, or have another role create the model.', owner)
+                        WHEN obstacle LIKE '%may not connect%' THEN
                             format('Run GRANT CONNECT ON DATABASE %I TO %s.', current_database(), owner)
-                        ELSE 'Create the sync as another role, with SET ROLE.' END;
+                        ELSE 'Create the model as another role, with SET ROLE.' END;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION signalsmith._check_owner(regrole) IS 'refuses an owner as whom no run could connect';
 
--- Both who writes the definition and as whom it runs need the right.
-CREATE FUNCTION signalsmith._usable(caller regrole, owner regrole, kind text, ref text) RETURNS bigint
+CREATE FUNCTION signalsmith._changed_model(caller regrole, sync signalsmith.sync, ref text) RETURNS bigint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    used bigint := signalsmith._find(caller, kind, ref, true);
+    wanted bigint := signalsmith._find(caller, 'model', ref, true);
+    old_owner regrole := signalsmith._owner_of('model', sync.model_id);
+    new_owner regrole := signalsmith._owner_of('model', wanted);
 BEGIN
-    IF NOT signalsmith._may_manage(owner, signalsmith._owner_of(kind, used)) THEN
-        RAISE EXCEPTION 'permission denied for % "%"', kind, ref
+    IF old_owner <> new_owner THEN
+        RAISE EXCEPTION 'cannot give sync "%" a model of another owner', sync.name
+            USING ERRCODE = 'invalid_object_definition',
+            DETAIL = format('A sync belongs to the owner of its model: this one to role "%s", and model "%s" to role "%s".',
+                            pg_get_userbyid(old_owner), ref, pg_get_userbyid(new_owner)),
+            HINT = 'Create another sync for that model.';
+    END IF;
+    RETURN wanted;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._changed_model(regrole, signalsmith.sync, text) IS
+    'number of the model that a sync is to have; an error when it is of another owner than the one it has';
+
+-- Whoever may manage the model may write its owner's syncs; the destination must
+-- be one that the owner may use.
+CREATE FUNCTION signalsmith._usable_destination(caller regrole, owner regrole, ref text) RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    used bigint := signalsmith._find(caller, 'destination', ref);
+BEGIN
+    IF NOT signalsmith._may_use(owner, used) THEN
+        RAISE EXCEPTION 'permission denied for destination "%"', ref
             USING ERRCODE = 'insufficient_privilege',
-            DETAIL = format('The sync belongs to role "%s", which may not use it.', owner);
+            DETAIL = format('The sync belongs to role "%s", the owner of its model, which may not use the destination.', pg_get_userbyid(owner)),
+            HINT = format('Who manages the destination can allow it: SELECT signalsmith.share_destination(''dst_%s'', %L).',
+                          used, pg_get_userbyid(owner));
     END IF;
     RETURN used;
 END
 $$;
-COMMENT ON FUNCTION signalsmith._usable(regrole, regrole, text, text) IS
-    'number of the model or destination that a sync of this owner is to use';
+COMMENT ON FUNCTION signalsmith._usable_destination(regrole, regrole, text) IS
+    'number of the destination that a sync of this owner is to use';
 
 -- Writing --------------------------------------------------------------------
 
@@ -350,9 +388,13 @@ EXCEPTION
         GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
             hint = PG_EXCEPTION_HINT;
         SELECT * INTO broken FROM signalsmith.sync WHERE id = sync_id;
+        IF NOT signalsmith._is_visible(caller, 'sync', sync_id) THEN
+            RAISE EXCEPTION 'cannot change % because a sync of another role could no longer run', changed
+                USING ERRCODE = SQLSTATE,
+                HINT = 'A member of signalsmith_admin sees which one and why.';
+        END IF;
         RAISE EXCEPTION 'cannot change % because % could no longer run', changed,
-                CASE WHEN signalsmith._may_see(caller, broken.owner) THEN format('sync "%s"', broken.name)
-                     ELSE 'a sync of another role' END
+                format('sync "%s"', broken.name)
             USING ERRCODE = SQLSTATE,
             DETAIL = upper(left(message, 1)) || substr(message, 2) || '.' || coalesce(' ' || nullif(detail, ''), ''),
             HINT = coalesce(nullif(hint, ''), 'Change the sync first with signalsmith.update_sync().');
@@ -411,11 +453,12 @@ BEGIN
         END IF;
     END IF;
     IF changes ? 'model' THEN
-        sync.model_id := signalsmith._usable(caller, sync.owner, 'model',
+        sync.model_id := signalsmith._changed_model(caller, sync,
             signalsmith._text_of(what, changes, 'model'));
     END IF;
     IF changes ? 'destination' THEN
-        sync.destination_id := signalsmith._usable(caller, sync.owner, 'destination',
+        sync.destination_id := signalsmith._usable_destination(caller,
+            signalsmith._owner_of('model', sync.model_id),
             signalsmith._text_of(what, changes, 'destination'));
     END IF;
     IF changes ? 'mode' THEN
@@ -463,15 +506,13 @@ BEGIN
                 HINT = CASE required WHEN 'name' THEN '' ELSE format('Give the %s''s name or id.', required) END;
         END IF;
     END LOOP;
-    PERFORM signalsmith._check_owner(caller);
-
-    written.owner := caller;
     written := signalsmith._changed_sync(caller, written, definition);
+    PERFORM signalsmith._check_owner(signalsmith._owner_of('model', written.model_id));
     BEGIN
         INSERT INTO signalsmith.sync (name, description, model_id, destination_id, mode,
-            field_mappings, schedule, object, options, owner)
+            field_mappings, schedule, object, options)
         VALUES (written.name, written.description, written.model_id, written.destination_id, written.mode,
-            written.field_mappings, written.schedule, written.object, written.options, written.owner)
+            written.field_mappings, written.schedule, written.object, written.options)
         RETURNING id INTO written.id;
     EXCEPTION
         WHEN unique_violation THEN
@@ -488,7 +529,7 @@ COMMENT ON FUNCTION signalsmith._create_sync(regrole, jsonb) IS 'private part of
 CREATE FUNCTION signalsmith.create_sync(definition jsonb) RETURNS text
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.create_sync(jsonb) IS
-    'saves a sync given as the body of a REST request, after checking it, and returns the sync''s id';
+    'saves a sync given as the body of a REST request, after checking it, and returns the sync''s id; it belongs to the owner of the model';
 
 CREATE FUNCTION signalsmith._create_sync(caller regrole, name text, model text, destination text, mode text,
         field_mappings jsonb, schedule jsonb, object text, options jsonb, description text) RETURNS text
@@ -507,7 +548,7 @@ CREATE FUNCTION signalsmith.create_sync(name text, model text, destination text,
         object text DEFAULT NULL, options jsonb DEFAULT '{}', description text DEFAULT NULL) RETURNS text
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.create_sync(text, text, text, text, jsonb, jsonb, text, jsonb, text) IS
-    'saves how a model goes to a destination, after checking it, and returns the sync''s id; with an interval schedule the first run is due one interval later';
+    'saves how a model goes to a destination, after checking it, and returns the sync''s id; it belongs to the owner of the model, and runs with that role''s rights; with an interval schedule the first run is due one interval later';
 
 CREATE FUNCTION signalsmith._update_sync(caller regrole, ref text, changes jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -547,7 +588,7 @@ COMMENT ON FUNCTION signalsmith._update_sync(regrole, text, jsonb) IS 'private p
 CREATE FUNCTION signalsmith.update_sync(ref text, changes jsonb) RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.update_sync(text, jsonb) IS
-    'changes a sync: keys are those of create_sync, an absent one stays as it is; options and field mappings are replaced as a whole';
+    'changes a sync: keys are those of create_sync, an absent one stays as it is; another model must be of the same owner; options and field mappings are replaced as a whole';
 
 CREATE FUNCTION signalsmith._delete_sync(caller regrole, ref text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

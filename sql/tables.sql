@@ -45,6 +45,14 @@ CREATE TABLE signalsmith.destination (
 COMMENT ON TABLE signalsmith.destination IS 'destinations: an API, described by a connector, and its settings';
 COMMENT ON COLUMN signalsmith.destination.breaker_until IS 'it could not be reached, and is left alone until then';
 
+CREATE TABLE signalsmith.destination_share (
+    destination_id  bigint NOT NULL REFERENCES signalsmith.destination ON DELETE CASCADE,
+    role            regrole NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (destination_id, role)
+);
+COMMENT ON TABLE signalsmith.destination_share IS 'roles that may use a destination without managing it';
+
 CREATE TABLE signalsmith.secret (
     destination_id  bigint NOT NULL REFERENCES signalsmith.destination ON DELETE CASCADE,
     name            text NOT NULL,
@@ -68,7 +76,6 @@ CREATE TABLE signalsmith.sync (
     schedule        jsonb NOT NULL,
     object          text,
     options         jsonb NOT NULL DEFAULT '{}',
-    owner           regrole NOT NULL,
     status          text NOT NULL DEFAULT 'created'
                     CHECK (status IN ('created', 'active', 'paused', 'error', 'archived')),
     status_error    text,
@@ -87,7 +94,7 @@ CREATE TABLE signalsmith.sync (
 CREATE INDEX sync_model ON signalsmith.sync (model_id);
 CREATE INDEX sync_destination ON signalsmith.sync (destination_id);
 CREATE INDEX sync_due ON signalsmith.sync (next_run_at) WHERE next_run_at IS NOT NULL;
-COMMENT ON TABLE signalsmith.sync IS 'syncs: a model, a destination, and how the one goes to the other';
+COMMENT ON TABLE signalsmith.sync IS 'syncs: a model, a destination, and how the one goes to the other; a sync belongs to its model''s owner';
 COMMENT ON COLUMN signalsmith.sync.field_mappings IS 'canonical list of mappings; NULL: every column of the model under its own name';
 COMMENT ON COLUMN signalsmith.sync.failed_in_a_row IS 'failed runs since the last one that was not';
 COMMENT ON COLUMN signalsmith.sync.hold_next_deletes IS 'the server has another history since the last run: its next deletes wait';
@@ -232,6 +239,7 @@ $$;
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.connector', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.model', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination_share', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.secret', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.sync', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.run', '');

@@ -9,15 +9,16 @@ COMMENT ON FUNCTION signalsmith._progress() IS
     'how far the runners of this database are, from shared memory';
 
 CREATE VIEW signalsmith._visible_sync WITH (security_barrier) AS
-    SELECT s.* FROM signalsmith.sync s
+    SELECT s.*, m.name AS model_name, m.owner
+    FROM signalsmith.sync s JOIN signalsmith.model m ON m.id = s.model_id
     WHERE (SELECT pg_has_role('signalsmith_viewer', 'USAGE') OR pg_has_role('signalsmith_admin', 'USAGE'))
-        OR pg_has_role(s.owner, 'USAGE');
+        OR pg_has_role(m.owner, 'USAGE');
 COMMENT ON VIEW signalsmith._visible_sync IS 'the syncs that the reader may see; for the other views';
 
 CREATE VIEW signalsmith.syncs WITH (security_barrier) AS
     SELECT 'sync_' || s.id AS id,
         s.name,
-        m.name AS model,
+        s.model_name AS model,
         d.name AS destination,
         s.mode,
         s.status,
@@ -31,13 +32,13 @@ CREATE VIEW signalsmith.syncs WITH (security_barrier) AS
         s.snapshot_rows AS rows_in_snapshot,
         pg_get_userbyid(s.owner)::text AS owner
     FROM signalsmith._visible_sync s
-        JOIN signalsmith.model m ON m.id = s.model_id
         JOIN signalsmith.destination d ON d.id = s.destination_id
         LEFT JOIN signalsmith.run live ON live.sync_id = s.id AND live.status = 'running'
         LEFT JOIN signalsmith.run last_run ON last_run.id = coalesce(live.id, s.last_run_id)
     ORDER BY s.id;
 COMMENT ON VIEW signalsmith.syncs IS 'syncs and how they are doing';
 COMMENT ON COLUMN signalsmith.syncs.status_error IS 'why the sync is in error, or the whole database sends nothing';
+COMMENT ON COLUMN signalsmith.syncs.owner IS 'owner of the model, with whose rights the sync runs';
 COMMENT ON COLUMN signalsmith.syncs.next_run_at IS 'when the schedule starts the next run; NULL: it does not';
 COMMENT ON COLUMN signalsmith.syncs.last_run_id IS 'the run that is under way, else the last one that ended';
 COMMENT ON COLUMN signalsmith.syncs.last_synced_at IS 'end of the last run that was not failed or cancelled';

@@ -18,7 +18,7 @@
 #include "store/scope.h"
 
 static const char *const sync_query =
-"SELECT s.name, s.mode, s.owner::oid::int8, s.object,"
+"SELECT s.name, s.mode, m.owner::oid::int8, s.object,"
 "  coalesce(s.options->>'on_null', 'null') = 'omit',"
 "  (s.options->>'batch_size')::int8, (s.options->>'max_in_flight')::int8,"
 "  (s.options->>'max_attempts')::int8, (s.options->>'error_after')::int8,"

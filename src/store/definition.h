@@ -40,7 +40,7 @@ typedef struct SyncDefinition
 	char	   *sync_name;
 	char	   *mode_name;		/* as the user wrote it: "insert" stays */
 	SyncMode	mode;
-	Oid			owner;
+	Oid			owner;			/* the model's */
 	char	   *object;			/* or NULL */
 	bool		omit_nulls;		/* option on_null = omit */
 	int			batch_size;		/* records; 0: the connector's own */

@@ -50,7 +50,7 @@ typedef struct RunnableRun
 {
 	int64		run_id;
 	Oid			owner;
-	const char *obstacle;		/* why it cannot be run as its owner; or NULL */
+	const char *obstacle;		/* why its sync may not run; or NULL */
 	int64		lease;
 	bool		crashed;		/* the server did, while a runner was at it */
 	int			crashes;		/* before that, since it last got anywhere */
@@ -63,10 +63,11 @@ typedef struct RunnableRun
  * was started in vain waits before the next try.
  */
 static const char *const runnable_query =
-"SELECT r.id, s.owner::oid::int8, signalsmith._owner_obstacle(s.owner), r.lease,"
+"SELECT r.id, m.owner::oid::int8, signalsmith._obstacle_of(s.id), r.lease,"
 "  r.runner_started_at > pg_postmaster_start_time() AND r.runner_started_at < $2,"
 "  r.crashes::int8, r.starts::int8"
 " FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id"
+"  JOIN signalsmith.model m ON m.id = s.model_id"
 " WHERE (r.status = 'queued' AND NOT EXISTS ("
 "    SELECT FROM signalsmith.run o WHERE o.sync_id = r.sync_id"
 "     AND (o.status = 'running' OR o.status = 'queued' AND o.id < r.id))"
@@ -214,8 +215,9 @@ read_runnable(RunnableRun *runs, int size, MemoryContext context)
 }
 
 /*
- * A run whose owner cannot be connected as ends before it starts, and one that
- * the server has crashed in too often is not started again.
+ * A run whose owner cannot be connected as, or may not use the destination any
+ * more, ends before it starts: nothing has been read or decrypted for it.  One
+ * that the server has crashed in too often is not started again.
  */
 static void
 refuse_run(const RunnableRun *run)

@@ -87,28 +87,39 @@ SELECT signalsmith.get_model('super')->>'name';
 SELECT signalsmith.update_model('super', '{"query": "SELECT 2 AS id"}');
 \set VERBOSITY default
 
--- whose rights a model runs with: nobody changes what runs as somebody else
-RESET ROLE;
-SELECT signalsmith.create_sync('as superuser', 'm', 'd');
+-- whose rights a model runs with: its owner's, whoever creates the sync
+SELECT signalsmith.create_destination('super', 'webhook', '{"url": "https://example.com/hook"}');
+SELECT signalsmith.create_sync('by superuser', 'm', 'd');
+SELECT signalsmith.create_sync('by superuser, too far', 'm', 'super');
+SET ROLE regress_signalsmith_adm;
+SELECT signalsmith.create_sync('by admin', 'm', 'd');
+SELECT name, owner FROM signalsmith.syncs;
+SELECT signalsmith.create_destination('a', 'webhook', '{"url": "https://example.com/hook"}');
+SELECT signalsmith.create_model('a', 'SELECT 1 AS id', '{id}');
+SELECT signalsmith.create_sync('by admin, too far', 'm', 'a');
+SELECT signalsmith.create_sync('of admin', 'a', 'd');
+-- and it stays so
+SELECT signalsmith.update_sync('by admin', '{"model": "a"}');
+SELECT signalsmith.update_sync('by admin', '{"destination": "a"}');
+SELECT signalsmith.delete_sync('of admin'), signalsmith.delete_model('a'), signalsmith.delete_destination('a');
+-- so the owner may change the query, and delete the syncs
 SET ROLE regress_signalsmith_ann;
-SELECT signalsmith.update_model('m', '{"description": "harmless"}');
-\set VERBOSITY terse
 SELECT signalsmith.update_model('m', '{"query": "SELECT 1 AS id, 3 AS value"}');
-\set VERBOSITY default
 SELECT signalsmith.delete_model('m');
+SELECT signalsmith.delete_sync('by superuser'), signalsmith.delete_sync('by admin');
 RESET ROLE;
-SELECT signalsmith.delete_sync('as superuser');
 
 -- superusers, and roles that cannot log in
 SET signalsmith.allow_superuser_syncs = off;
-SELECT signalsmith.create_sync('as superuser', 'm', 'd');
+SELECT signalsmith.create_sync('of superuser', 'super', 'super');
 RESET signalsmith.allow_superuser_syncs;
 SET ROLE regress_signalsmith_team;
 SELECT signalsmith.create_model('t', 'SELECT 1 AS id', '{id}');
 SELECT signalsmith.create_destination('t', 'webhook', '{"url": "https://example.com/hook"}');
 SELECT signalsmith.create_sync('t', 't', 't');
--- members of a role have what it has
+-- members of a role have what it has, and the sync is the role's
 RESET ROLE;
+ALTER ROLE regress_signalsmith_team LOGIN;
 GRANT regress_signalsmith_team TO regress_signalsmith_bob;
 SET ROLE regress_signalsmith_bob;
 SELECT signalsmith.create_sync('t', 't', 't');
