@@ -24,6 +24,9 @@
 #include "run/delivery_setup.h"
 #include "run/delivery_state.h"
 
+/* How often a run looks at a gate that is closed. */
+#define GATE_LOOK_MS 500
+
 /* How long a cancelled run waits for the requests in flight. */
 #define CANCEL_GRACE_MS 1000
 
@@ -206,7 +209,11 @@ wait_limit(Delivery *delivery)
 	wait_ms = batch_queue_wait_ms(delivery->queue, now_ms);
 	if (wait_ms >= 0 && !delivery->stopping &&
 		transport_in_flight(delivery->transport) < delivery->max_in_flight)
-		limit_ms = Min(limit_ms, Max(wait_ms, destination_gate_wait_ms(delivery->gate)));
+	{
+		/* Another runner may open the gate before its time. */
+		wait_ms = Max(wait_ms, Min(destination_gate_wait_ms(delivery->gate), GATE_LOOK_MS));
+		limit_ms = Min(limit_ms, wait_ms);
+	}
 	if (delivery->cancelled_at_ms != 0)
 		limit_ms = Min(limit_ms, CANCEL_GRACE_MS / 10);
 	return (long) limit_ms;
@@ -226,12 +233,18 @@ deliver(Delivery *delivery)
 	for (;;)
 	{
 		check_cancel(delivery);
+
+		/*
+		 * Before anything is sent: a process that was stopped for a while may
+		 * have lost its lease, and learns it here.
+		 */
+		if (acknowledgement_wait_ms(delivery->group) == 0)
+			record_group(delivery);
 		send_batches(delivery);
 
 		/* Idle: what is settled need not wait for company. */
-		if (acknowledgement_wait_ms(delivery->group) == 0 ||
-			(acknowledgement_pending(delivery->group) &&
-			 transport_in_flight(delivery->transport) == 0))
+		if (acknowledgement_pending(delivery->group) &&
+			transport_in_flight(delivery->transport) == 0)
 			record_group(delivery);
 		if (is_over(delivery))
 			break;
