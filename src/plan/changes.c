@@ -185,7 +185,7 @@ planner_repeated_row(Planner *planner, const Datum *values, const bool *nulls,
 	(void) record_write_key(planner->writer, values, nulls, &key_json, &problem);
 	for (int i = 0; i < rows; i++)
 		reject_row(planner, operation, key_json, "duplicate_key",
-				   _("another row of the model has the same key"));
+				   _("duplicate key: another row of the model has the same one"));
 }
 
 void

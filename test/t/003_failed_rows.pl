@@ -40,8 +40,8 @@ $node->run_is($run, { status => 'completed', rows_processed => 250, rows_created
 	'refused rows fail, the rest of their batch does not');
 my @errors = $node->row_errors($run->{id});
 is_deeply(
-	[ map { [ $_->{key}, @$_{qw(operation outcome attempts http_status sync)} ] } @errors ],
-	[ [ { id => 123 }, 'create', 'rejected', 1, 422, 'refused' ], [ { id => 7 }, 'create', 'rejected', 1, 422, 'refused' ] ],
+	[ map { [ $_->{key}, @$_{qw(operation outcome attempts http_status code sync)} ] } @errors ],
+	[ [ { id => 123 }, 'create', 'rejected', 1, 200, 422, 'refused' ], [ { id => 7 }, 'create', 'rejected', 1, 200, 422, 'refused' ] ],
 	'row_errors says which and why');
 like($errors[0]{message}, qr/refused by rule/, 'in the words of the destination');
 $node->check_delivery($recorder, whole('refused'), 'nothing else is missing', run => $run->{id});

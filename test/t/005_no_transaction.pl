@@ -21,32 +21,49 @@ $node->sql(q{
 	INSERT INTO other SELECT generate_series(1, 1000)});
 $node->create_webhook_sync(
 	name => 'people', query => 'SELECT id, name FROM people', primary_key => 'id', url => $recorder->url,
-	config => { batch_size => 100 }, options => { max_in_flight => 8 });
+	config => { batch_size => 100 }, options => { max_in_flight => 1 });
 
-# One request hangs, at the beginning, in the middle and at the end.
-$recorder->rules(
-	{ name => 'first', nth => 1, hold => 1 },
-	{ name => 'middle', nth => 9, hold => 1 },
-	{ name => 'last', nth => 18, hold => 1 });
-my $run = $node->trigger('people');
-for my $which (1 .. 3)
+# Three tests, made while a request hangs.
+sub quiet_while_hanging
 {
-	$recorder->wait_for(held => 1);
+	my ($what) = @_;
 
 	# What was answered meanwhile is recorded soon; from then on all is quiet.
 	my $quiet = q{SELECT bool_and(xact_start IS NULL AND backend_xid IS NULL AND backend_xmin IS NULL)
 		FROM pg_stat_activity WHERE backend_type LIKE 'signalsmith%'};
-	ok($node->poll_query_until('postgres', $quiet), "hanging request $which: no transaction is open");
+	ok($node->poll_query_until('postgres', $quiet), "$what hangs: no transaction is open");
 	my $samples = join "\n", map { "$quiet; SELECT pg_sleep(0.02) \\g /dev/null" } 1 .. 25;
-	is_deeply([ grep { $_ ne 't' } split /\n/, $node->sql($samples) ], [], "hanging request $which: at no time");
+	is_deeply([ grep { $_ ne 't' } split /\n/, $node->sql($samples) ], [], "$what hangs: at no time");
 
-	$node->sql('DELETE FROM other WHERE id % 3 = ' . ($which - 1));
+	$node->sql('DELETE FROM other WHERE id IN (SELECT id FROM other LIMIT 100)');
 	my (undef, undef, $notices) = $node->psql('postgres', 'VACUUM (VERBOSE) other');
-	like($notices, qr/0 are dead but not yet removable/, "hanging request $which: VACUUM removes all dead rows");
+	like($notices, qr/0 are dead but not yet removable/, "$what hangs: VACUUM removes all dead rows");
+	return;
+}
+
+# One request hangs, at the beginning, in the middle and at the end.
+$recorder->rules(map { { nth => $_, hold => 1 } } 1, 9, 18);
+my $run = $node->trigger('people');
+for my $which (1, 9, 18)
+{
+	$recorder->wait_for(requests => $which, held => 1);
+	quiet_while_hanging("request $which");
 	$recorder->release;
 }
 my $end = $node->wait_for_run($run);
 $node->run_is($end, { status => 'completed', rows_created => 2000, requests => 20 }, 'the run completes');
+
+# One hangs while all the others are answered and recorded.
+$recorder->reset;
+$recorder->rules({ nth => 3, hold => 1 });
+$node->sql(q{UPDATE people SET name = name || '.';
+	SELECT signalsmith.update_sync('people', '{"options": {"max_in_flight": 8}}')});
+$run = $node->trigger('people');
+$recorder->wait_for(requests => 20, held => 1);
+quiet_while_hanging('one of 20 requests');
+is($node->sql(q{SELECT batches_sent FROM signalsmith.run_progress}), 19, 'the others are recorded meanwhile');
+$recorder->release;
+$node->run_is($node->wait_for_run($run), { status => 'completed', rows_updated => 2000, requests => 20 }, 'this run completes too');
 
 ok($node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'signalsmith runner')}),
 	'the runner is gone after the run');

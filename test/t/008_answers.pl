@@ -25,7 +25,7 @@ sub fresh_sync
 	$node->sql("CREATE TABLE $name AS SELECT i AS id, 'v' || i AS v FROM generate_series(1, 3) AS i");
 	$node->create_webhook_sync(
 		name => $name, query => "SELECT id, v FROM $name", primary_key => 'id', url => $recorder->url,
-		options => { timeout_seconds => 2, max_attempts => 2 }, %more);
+		config => { batch_size => 10 }, options => { timeout_seconds => 2, max_attempts => 2 }, %more);
 	return $name;
 }
 

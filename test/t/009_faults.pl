@@ -37,7 +37,9 @@ for my $case (
 	[ 'after-acknowledgement', 'kill', 12 ],
 	[ 'after-claim', 'fatal', 10 ],
 	[ 'staging', 'fatal', 10 ],
-	[ 'before-acknowledgement', 'fatal', 20 ])
+	[ 'before-acknowledgement', 'fatal', 20 ],
+	[ 'after-claim', 'error', 10 ],
+	[ 'before-acknowledgement', 'error', 20 ])
 {
 	my ($point, $action, $most) = @$case;
 	my $fault = defined $action ? "$point:$action" : $point;
@@ -58,8 +60,8 @@ for my $case (
 	$node->run_is($node->run_sync('people'), { requests => 0, rows_unchanged => 1000 }, "$fault: the next run sends nothing");
 }
 
-# --- an error on the way fails the run, and the next one makes up for it
-for my $point ('after-claim', 'staging', 'before-plan-commit')
+# --- an error in the plan fails the run, and the next one makes up for it
+for my $point ('staging', 'before-plan-commit')
 {
 	$recorder->reset;
 	$node->sql(q{UPDATE people SET name = name || '!'});
