@@ -53,6 +53,7 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.archive_sync(text),
     signalsmith.restore_sync(text),
     signalsmith.reset_sync(text),
+    signalsmith.snapshot(text),
     signalsmith.preview_sync(text, integer),
     signalsmith.approve_deletes(text)
 TO signalsmith_user, signalsmith_admin;

@@ -15,7 +15,7 @@ COMMENT ON COLUMN signalsmith.instance.timeline IS 'of the write-ahead log; a pr
 -- of the one from the dump, which is the one that tells.
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.instance', '');
 
-CREATE VIEW signalsmith._this_instance AS
+CREATE VIEW signalsmith._this_instance WITH (security_barrier) AS
     SELECT (pg_control_system()).system_identifier,
         (SELECT oid FROM pg_database WHERE datname = current_database()) AS database_oid,
         current_setting('signalsmith.instance_id') AS instance_id,
@@ -24,7 +24,7 @@ CREATE VIEW signalsmith._this_instance AS
         END AS timeline;
 COMMENT ON VIEW signalsmith._this_instance IS 'what tells this database from every other one';
 
-CREATE VIEW signalsmith._fence AS
+CREATE VIEW signalsmith._fence WITH (security_barrier) AS
     SELECT CASE
         WHEN i.system_identifier <> t.system_identifier THEN 'it was restored into another cluster'
         WHEN i.database_oid <> t.database_oid THEN 'it is a copy of another database of this cluster'
@@ -118,6 +118,7 @@ BEGIN
         -- The original may be sending the same plan: these are other keys.
         UPDATE signalsmith.outbox SET seed = gen_random_uuid();
     ELSE
+        PERFORM FROM signalsmith.sync ORDER BY id FOR UPDATE;
         PERFORM signalsmith._end_all_runs(format('the database was adopted with "%s"', mode));
         PERFORM signalsmith._forget_all_snapshots();
     END IF;

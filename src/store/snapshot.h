@@ -86,7 +86,4 @@ extern void segment_builder_flush(SegmentBuilder *builder);
  */
 extern void snapshot_merge_if_due(int64 sync_id);
 
-/* Forgets all segments of a sync. */
-extern void snapshot_forget(int64 sync_id);
-
 #endif							/* SIGNALSMITH_SNAPSHOT_H */

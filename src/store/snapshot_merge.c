@@ -323,12 +323,3 @@ snapshot_merge_if_due(int64 sync_id)
 	MemoryContextSwitchTo(old_context);
 	MemoryContextDelete(context);
 }
-
-void
-snapshot_forget(int64 sync_id)
-{
-	scope_execute("SELECT FROM signalsmith.sync WHERE id = $1 FOR NO KEY UPDATE",
-				  "l", Int64GetDatum(sync_id));
-	scope_execute("DELETE FROM signalsmith.segment WHERE sync_id = $1",
-				  "l", Int64GetDatum(sync_id));
-}
