@@ -1,4 +1,6 @@
 -- Runs: queueing them, ending them.
+--
+-- Whoever locks a sync and a run of it locks the sync first.
 
 CREATE FUNCTION signalsmith._wake() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_wake';
@@ -229,6 +231,8 @@ CREATE FUNCTION signalsmith._finish_run(run_id bigint, lease bigint, status text
 DECLARE
     finished signalsmith.run;
 BEGIN
+    PERFORM FROM signalsmith.sync s
+    WHERE s.id = (SELECT r.sync_id FROM signalsmith.run r WHERE r.id = run_id) FOR NO KEY UPDATE;
     UPDATE signalsmith.run r SET status = _finish_run.status,
         error = coalesce(_finish_run.error, CASE WHEN _finish_run.status = 'held' THEN
             signalsmith._describe_hold(r) END),

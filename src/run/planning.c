@@ -212,6 +212,12 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	figures.query_ms = plan.query_ms;
 	figures.diff_ms = plan.diff_ms;
 	figures.stage_ms = plan.stage_ms;
+
+	/*
+	 * The model has been read.  Somebody may have paused the sync meanwhile, or
+	 * its schedule may have moved on: what follows takes rows as they are now.
+	 */
+	XactIsoLevel = XACT_READ_COMMITTED;
 	run_record_plan(claim, definition, &figures, snapshot_key);
 }
 

@@ -69,12 +69,16 @@ claim_run(int64 run_id, RunClaim *claim)
 	return claimed;
 }
 
-/* Held deletes stay in the outbox until somebody approves them. */
+/*
+ * Held deletes stay in the outbox until somebody approves them.  What is over
+ * cannot be cancelled any more.
+ */
 static void
 finish_run(const RunClaim *claim, const char *status, const char *error, bool permanent)
 {
 	Scope		scope;
 
+	HOLD_CANCEL_INTERRUPTS();
 	begin_transaction();
 	if (run_finish(claim, status, error, permanent) &&
 		strcmp(status, "held") != 0)
@@ -84,6 +88,8 @@ finish_run(const RunClaim *claim, const char *status, const char *error, bool pe
 		scope_leave(&scope);
 	}
 	commit_transaction();
+	QueryCancelPending = false;
+	RESUME_CANCEL_INTERRUPTS();
 }
 
 /*
@@ -228,7 +234,6 @@ deliver_run(const RunClaim *claim, Delivery *delivery)
 			finish_run(claim, held ? "held" : "completed", NULL, false);
 			break;
 		case DELIVERY_CANCELLED:
-			QueryCancelPending = false;
 			finish_run(claim, "cancelled", error, false);
 			break;
 		case DELIVERY_UNREACHABLE:
@@ -263,6 +268,7 @@ run_execute(int64 run_id, ShowProgress show_progress)
 	}
 	if (!try_prepare_run(&claim, show_progress, &delivery))
 		return;
-	QueryCancelPending = claim.cancel_requested;
+	if (claim.cancel_requested)
+		QueryCancelPending = true;
 	deliver_run(&claim, delivery);
 }

@@ -79,6 +79,10 @@ lease_lost(const RunClaim *claim)
 					claim->run_id)));
 }
 
+/*
+ * Nothing to deliver, nothing to freeze.  One statement: a second UPDATE of the
+ * row would have its foreign key checked, which locks the sync after the run.
+ */
 static const char *const plan_query =
 "UPDATE signalsmith.run SET phase = 'deliver', planned_at = clock_timestamp(),"
 "  starts = 0, crashes = 0, start_after = NULL,"
@@ -87,18 +91,11 @@ static const char *const plan_query =
 "  changes_planned = $7, batches_planned = $8, bytes_staged = $9,"
 "  snapshot_rows = $10, peak_memory = $11, deletes_held = $12,"
 "  creates_supersede = $13,"
-"  query_ms = $14, diff_ms = $15, stage_ms = $16"
+"  query_ms = $14, diff_ms = $15, stage_ms = $16, after_recovery = $17,"
+"  definition = CASE WHEN $7 > 0 THEN jsonb_build_object("
+"    'sync_name', $18, 'mode', $19, 'object', $20,"
+"    'connector', $21, 'manifest', $22, 'config', $23) END"
 " WHERE id = $1 AND lease = $2";
-
-/*
- * Nothing to deliver, nothing to freeze: a run without changes writes its row
- * and no more.
- */
-static const char *const freeze_query =
-"UPDATE signalsmith.run SET definition = jsonb_build_object("
-"  'sync_name', $2, 'mode', $3, 'object', $4,"
-"  'connector', $5, 'manifest', $6, 'config', $7)"
-" WHERE id = $1";
 
 static const char *const snapshot_key_query =
 "UPDATE signalsmith.sync SET snapshot_key = $2"
@@ -111,10 +108,7 @@ static const char *const discard_held_query =
 "   AND deletes_held > 0)";
 
 static const char *const trust_again_query =
-"WITH s AS (UPDATE signalsmith.sync SET hold_next_deletes = false"
-"  WHERE id = $1 RETURNING id)"
-" UPDATE signalsmith.run r SET after_recovery = true FROM s"
-" WHERE r.sync_id = s.id AND r.status = 'running'";
+"UPDATE signalsmith.sync SET hold_next_deletes = false WHERE id = $1";
 
 void
 run_record_plan(RunClaim *claim, const SyncDefinition *definition,
@@ -123,7 +117,15 @@ run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 	Scope		scope;
 
 	scope_enter(&scope);
-	if (scope_execute(plan_query, "lldlllllllllbddd",
+
+	/* The sync before the run: whoever locks both does it in this order. */
+	if (definition->hold_deletes)
+		scope_execute(trust_again_query, "l", Int64GetDatum(claim->sync_id));
+	if (figures->changes_planned > 0)
+		scope_execute(snapshot_key_query, "lt",
+					  Int64GetDatum(claim->sync_id),
+					  CStringGetTextDatum(snapshot_key));
+	if (scope_execute(plan_query, "lldlllllllllbdddbttTtjj",
 					  Int64GetDatum(claim->run_id), Int64GetDatum(claim->lease),
 					  Float8GetDatum(LEASE_SECONDS),
 					  Int64GetDatum(figures->rows_processed),
@@ -138,27 +140,17 @@ run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 					  BoolGetDatum(figures->creates_supersede),
 					  Float8GetDatum(figures->query_ms),
 					  Float8GetDatum(figures->diff_ms),
-					  Float8GetDatum(figures->stage_ms)) == 0)
-		lease_lost(claim);
-
-	if (definition->hold_deletes)
-		scope_execute(trust_again_query, "l", Int64GetDatum(claim->sync_id));
-	scope_execute(discard_held_query, "l", Int64GetDatum(claim->sync_id));
-	if (figures->changes_planned > 0)
-	{
-		scope_execute(freeze_query, "lttTtjj",
-					  Int64GetDatum(claim->run_id),
+					  Float8GetDatum(figures->stage_ms),
+					  BoolGetDatum(definition->hold_deletes),
 					  CStringGetTextDatum(definition->sync_name),
 					  CStringGetTextDatum(definition->mode_name),
 					  definition->object == NULL,
 					  definition->object ? CStringGetTextDatum(definition->object) : (Datum) 0,
 					  CStringGetTextDatum(definition->connector),
 					  JsonbPGetDatum(definition->manifest),
-					  JsonbPGetDatum(definition->config));
-		scope_execute(snapshot_key_query, "lt",
-					  Int64GetDatum(claim->sync_id),
-					  CStringGetTextDatum(snapshot_key));
-	}
+					  JsonbPGetDatum(definition->config)) == 0)
+		lease_lost(claim);
+	scope_execute(discard_held_query, "l", Int64GetDatum(claim->sync_id));
 	scope_leave(&scope);
 
 	claim->planned = true;
