@@ -14,9 +14,15 @@ GRANT SELECT ON
     signalsmith.run_progress
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
 
--- A view's functions are called by its reader; this one shows figures of runs
--- by their number, and no data.
-GRANT EXECUTE ON FUNCTION signalsmith._progress() TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
+-- A view's functions are called by its reader; these show figures of runs by
+-- their number, and no data, or work on what they are given.
+GRANT EXECUTE ON FUNCTION
+    signalsmith._progress(),
+    signalsmith._cron_timezone(),
+    signalsmith._next_cron_run(text, timestamptz, text),
+    signalsmith._schedule_json(jsonb),
+    signalsmith._next_run(jsonb, text, timestamptz)
+TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
 
 GRANT EXECUTE ON FUNCTION
     signalsmith.get_model(text),

@@ -7,6 +7,7 @@ DECLARE
     slots integer := current_setting('max_worker_processes')::integer;
     wanted integer := current_setting('signalsmith.max_workers')::integer;
     used integer;
+    obstacle record;
 BEGIN
     name := 'shared_preload_libraries';
     detail := coalesce(nullif(current_setting(name), ''), 'empty');
@@ -52,10 +53,16 @@ BEGIN
     RETURN NEXT;
 
     name := 'pg_cron';
-    ok := EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron');
-    detail := CASE WHEN ok THEN (SELECT 'version ' || extversion FROM pg_extension WHERE extname = 'pg_cron')
-        ELSE 'not installed in this database' END;
-    hint := CASE WHEN NOT ok THEN 'Only cron schedules need it; intervals and manual runs work without.' END;
+    obstacle := signalsmith._cron_obstacle();
+    ok := obstacle.message IS NULL;
+    detail := coalesce(obstacle.message, (SELECT format('version %s, time zone %s', extversion, signalsmith._cron_timezone())
+                                          FROM pg_extension WHERE extname = 'pg_cron'));
+    hint := 'Only cron schedules need it. ' || obstacle.hint;
+    IF ok AND signalsmith._syncs_without_cron_job() > 0 THEN
+        ok := false;
+        detail := format('%s syncs with a cron schedule have no job that starts them', signalsmith._syncs_without_cron_job());
+        hint := 'A renamed role or database, or DROP EXTENSION pg_cron, leaves them without. Give each its schedule again with signalsmith.update_sync().';
+    END IF;
     RETURN NEXT;
 END
 $$;

@@ -125,6 +125,10 @@ BEGIN
     IF mode = 'discard' THEN
         UPDATE signalsmith.sync SET status = 'paused', next_run_at = NULL WHERE status IN ('created', 'active');
     END IF;
+    -- The jobs of pg_cron have come along, and name the original.
+    IF (signalsmith._cron_obstacle()).message IS NULL THEN
+        PERFORM signalsmith._keep_cron_job(id) FROM signalsmith.sync WHERE schedule->>'type' = 'cron';
+    END IF;
     DELETE FROM signalsmith.instance;
     PERFORM signalsmith._note_instance();
     PERFORM signalsmith._wake();

@@ -20,10 +20,12 @@ BEGIN
                  WHERE sync_id = s.id AND trigger = 'schedule' AND queued_at < now()), now()))
         END
     WHERE id = changed_sync;
+    PERFORM signalsmith._keep_cron_job(changed_sync);
     PERFORM signalsmith._wake();
 END
 $$;
-COMMENT ON FUNCTION signalsmith._reschedule(bigint) IS 'sets when the next run of a sync is due';
+COMMENT ON FUNCTION signalsmith._reschedule(bigint) IS
+    'sets when the next run of a sync is due, by the launcher or by pg_cron';
 
 CREATE FUNCTION signalsmith._raise_transition(sync signalsmith.sync, action text, hint text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

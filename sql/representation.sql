@@ -60,6 +60,24 @@ CREATE FUNCTION signalsmith._destination_json(caller regrole, destination signal
 COMMENT ON FUNCTION signalsmith._destination_json(regrole, signalsmith.destination) IS
     'REST representation of a destination';
 
+-- A cron schedule is shown with the time zone that it is in.
+CREATE FUNCTION signalsmith._schedule_json(schedule jsonb) RETURNS jsonb
+    LANGUAGE sql STABLE STRICT
+    RETURN CASE WHEN schedule->>'type' = 'cron'
+                THEN schedule || jsonb_build_object('timezone', signalsmith._cron_timezone())
+                ELSE schedule END;
+COMMENT ON FUNCTION signalsmith._schedule_json(jsonb) IS 'a schedule as it is shown';
+
+-- Of an interval the launcher knows the time, of a cron expression pg_cron.
+CREATE FUNCTION signalsmith._next_run(schedule jsonb, status text, next_run_at timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN schedule->>'type' = 'cron' THEN
+        CASE WHEN status IN ('created', 'active')
+                AND EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron')
+            THEN signalsmith._next_cron_run(schedule->>'expression', now(), signalsmith._cron_timezone()) END
+        ELSE next_run_at END;
+COMMENT ON FUNCTION signalsmith._next_run(jsonb, text, timestamptz) IS 'when the schedule starts the next run';
+
 CREATE FUNCTION signalsmith._sync_json(sync signalsmith.sync) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     RETURN jsonb_build_object(
@@ -72,12 +90,12 @@ CREATE FUNCTION signalsmith._sync_json(sync signalsmith.sync) RETURNS jsonb
         'destination', (SELECT d.name FROM signalsmith.destination d WHERE d.id = (sync).destination_id),
         'mode', (sync).mode,
         'field_mappings', (sync).field_mappings,
-        'schedule', (sync).schedule,
+        'schedule', signalsmith._schedule_json((sync).schedule),
         'object', (sync).object,
         'options', (sync).options,
         'status', (sync).status,
         'status_error', (sync).status_error,
-        'next_run_at', (sync).next_run_at,
+        'next_run_at', signalsmith._next_run((sync).schedule, (sync).status, (sync).next_run_at),
         'last_run_id', 'run_' || (sync).last_run_id,
         'last_synced_at', (sync).last_synced_at,
         'owner', pg_get_userbyid(signalsmith._owner_of('sync', (sync).id)),

@@ -52,7 +52,8 @@ BEGIN
     RETURNING id INTO run_id;
     IF run_id IS NULL THEN
         INSERT INTO signalsmith.run AS r (sync_id, trigger, full_resync)
-        VALUES (triggered_sync, 'manual', everything)
+        VALUES (triggered_sync,
+            CASE WHEN signalsmith._is_called_by_cron() THEN 'schedule' ELSE 'manual' END, everything)
         ON CONFLICT (sync_id) WHERE status = 'queued' AND planned_at IS NULL
             DO UPDATE SET full_resync = r.full_resync OR everything
         RETURNING r.id INTO run_id;
@@ -208,6 +209,9 @@ BEGIN
         last_run_id = moved.last_run_id, last_synced_at = moved.last_synced_at,
         snapshot_rows = moved.snapshot_rows
     WHERE id = moved.id;
+    IF moved.status = 'error' THEN
+        PERFORM signalsmith._keep_cron_job(moved.id);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION signalsmith._move_sync_on(signalsmith.run, boolean) IS

@@ -56,7 +56,7 @@ $$;
 COMMENT ON FUNCTION signalsmith._check_interval(jsonb) IS 'canonical form of an interval schedule';
 
 CREATE FUNCTION signalsmith._check_schedule(schedule jsonb) RETURNS jsonb
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     types CONSTANT text[] := ARRAY['manual', 'interval', 'cron'];
     type text;
@@ -75,10 +75,7 @@ BEGIN
     ELSIF type = 'interval' THEN
         RETURN signalsmith._check_interval(schedule);
     ELSIF type = 'cron' THEN
-        PERFORM signalsmith._check_keys('a cron schedule', schedule, ARRAY['type', 'expression', 'timezone']);
-        RAISE EXCEPTION 'a cron schedule is not supported yet'
-            USING ERRCODE = 'feature_not_supported',
-            HINT = 'Use an interval, for example {"type":"interval","interval_minutes":60}.';
+        RETURN signalsmith._check_cron_schedule(schedule);
     END IF;
     RAISE EXCEPTION '%', coalesce('unknown schedule type "' || type || '"', 'a schedule needs a "type"')
         USING ERRCODE = 'invalid_parameter_value',
@@ -521,6 +518,7 @@ BEGIN
     PERFORM signalsmith._check_sync(written.id);
     PERFORM signalsmith._reschedule(written.id);
     PERFORM signalsmith._note_instance();
+    PERFORM signalsmith._tell_cron_timezone(written.schedule);
     RETURN 'sync_' || written.id;
 END
 $$;
@@ -578,8 +576,9 @@ BEGIN
             PERFORM signalsmith._raise_name_taken('sync', written.name);
     END;
     PERFORM signalsmith._check_sync(changed_sync);
-    IF written.schedule <> old_sync.schedule THEN
+    IF changes ? 'schedule' THEN
         PERFORM signalsmith._reschedule(changed_sync);
+        PERFORM signalsmith._tell_cron_timezone(written.schedule);
     END IF;
 END
 $$;
@@ -601,6 +600,7 @@ BEGIN
     DELETE FROM signalsmith.segment WHERE sync_id = deleted;
     DELETE FROM signalsmith.run WHERE sync_id = deleted;
     DELETE FROM signalsmith.sync WHERE id = deleted;
+    PERFORM signalsmith._keep_cron_job(deleted);
 END
 $$;
 COMMENT ON FUNCTION signalsmith._delete_sync(regrole, text) IS 'private part of delete_sync';

@@ -24,8 +24,8 @@ CREATE VIEW signalsmith.syncs WITH (security_barrier) AS
         s.status,
         coalesce(s.status_error, 'this database sends nothing, because '
             || (SELECT reason FROM signalsmith._fence)) AS status_error,
-        s.schedule,
-        date_trunc('milliseconds', s.next_run_at) AS next_run_at,
+        signalsmith._schedule_json(s.schedule) AS schedule,
+        date_trunc('milliseconds', signalsmith._next_run(s.schedule, s.status, s.next_run_at)) AS next_run_at,
         'run_' || last_run.id AS last_run_id,
         last_run.status AS last_run_status,
         date_trunc('milliseconds', s.last_synced_at) AS last_synced_at,

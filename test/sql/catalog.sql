@@ -54,9 +54,9 @@ GROUP BY 1, 2 ORDER BY 1, grantee::regrole::text;
 SELECT grantee::regrole, privilege_type FROM pg_namespace, aclexplode(nspacl)
 WHERE nspname = 'signalsmith' AND grantee <> nspowner ORDER BY grantee::regrole::text;
 
--- views filter before anything else does: none
+-- views that anybody else may read filter before anything else does: none
 SELECT oid::regclass FROM member_relation
-WHERE relkind = 'v' AND NOT coalesce('security_barrier=true' = ANY (reloptions), false);
+WHERE relkind = 'v' AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee <> relowner) AND NOT coalesce('security_barrier=true' = ANY (reloptions), false);
 
 -- tables are logged, have primary keys, and go into dumps: none
 SELECT oid::regclass FROM member_relation c

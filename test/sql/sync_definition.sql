@@ -81,8 +81,14 @@ SELECT signalsmith.create_sync('bad', 'customers', 'crm', schedule => '{"type":"
 SELECT signalsmith.create_sync('bad', 'customers', 'crm', schedule => '{"type":"interval","interval_minutes":"60"}');
 SELECT signalsmith.create_sync('bad', 'customers', 'crm', schedule => '{"type":"interval","interval_minutes":1e300}');
 SELECT signalsmith.create_sync('bad', 'customers', 'crm', schedule => '{"type":"manual","interval_minutes":5}');
+-- (the hint names a package of the server's version)
+\set VERBOSITY terse
 SELECT signalsmith.create_sync('bad', 'customers', 'crm', schedule => '{"type":"cron","expression":"0 9 * * 1-5"}');
 SELECT signalsmith.create_sync('bad', 'customers', 'crm', schedule => '"0 */6 * * *"');
+\set VERBOSITY default
+SELECT signalsmith.create_sync('bad', 'customers', 'crm', schedule => '"0 25 * * *"');
+SELECT signalsmith.create_sync('bad', 'customers', 'crm', schedule => '{"type":"cron"}');
+SELECT signalsmith.create_sync('bad', 'customers', 'crm', schedule => '{"type":"cron","expression":"0 9 * * *","tz":"UTC"}');
 SELECT signalsmith.create_sync('bad', 'customers', 'crm', options => '{"batchsize": 5}');
 SELECT signalsmith.create_sync('bad', 'customers', 'crm', options => '{"timeout": 5}');
 SELECT signalsmith.create_sync('bad', 'customers', 'crm', options => '{"batch_size": 0}');
