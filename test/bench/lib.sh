@@ -29,7 +29,7 @@ clean_up() {
 		as_user "$pg_bin/pg_ctl" -D "$work/data" -m immediate stop >/dev/null || true
 	fi
 	if [ -s "$work/nginx.pid" ]; then
-		as_user /usr/sbin/nginx -p "$work" -c "$work/nginx.conf" -s stop || true
+		as_user /usr/sbin/nginx -p "$work" -c "$work/nginx.conf" -s stop 2>/dev/null || true
 	fi
 	rm -rf "$work"
 }
