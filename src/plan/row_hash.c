@@ -151,6 +151,24 @@ column_bytes(RowHasher *hasher, const HashedColumn *column, Datum value)
 	return slice;
 }
 
+/*
+ * Most values are a few words long, where calling memcpy(), or the string
+ * instruction that compilers put in its place, costs more than the copy.
+ */
+static inline void
+copy_short(char *to, const char *from, uint32 length)
+{
+	if (length < sizeof(uint64))
+	{
+		while (length-- > 0)
+			*to++ = *from++;
+		return;
+	}
+	for (uint32 i = 0; i < length - sizeof(uint64); i += sizeof(uint64))
+		memcpy(to + i, from + i, sizeof(uint64));
+	memcpy(to + length - sizeof(uint64), from + length - sizeof(uint64), sizeof(uint64));
+}
+
 static inline char *
 put_bytes(char *to, Slice bytes)
 {
@@ -158,7 +176,7 @@ put_bytes(char *to, Slice bytes)
 	to += sizeof(uint32);
 	if (likely(bytes.length <= INLINE_LIMIT))
 	{
-		memcpy(to, bytes.data, bytes.length);
+		copy_short(to, bytes.data, bytes.length);
 		to += bytes.length;
 	}
 	else if (bytes.length != LENGTH_FAILED)
