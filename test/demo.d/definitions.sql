@@ -7,12 +7,12 @@ SELECT signalsmith.create_model('subdivisions', $$
 $$, primary_key => '{code}');
 
 -- Where to: a web server that keeps a file for each record.
-SELECT signalsmith.create_destination('files', 'http', jsonb_build_object(
-    'base_url', :'url',
-    'operations', '{
-        "upsert": {"request": {"method": "PUT", "path": "/subdivisions/{{key}}.json"}},
+SELECT signalsmith.create_destination('files', 'http', '{
+    "operations": {
+        "upsert": {"request": {"method": "PUT",    "path": "/subdivisions/{{key}}.json"}},
         "delete": {"request": {"method": "DELETE", "path": "/subdivisions/{{key}}.json"}}
-    }'::jsonb));
+    }
+}' || jsonb_build_object('base_url', :'url'));
 
 -- How: mirror means that records vanish with their rows.
 SELECT signalsmith.create_sync('subdivisions', 'subdivisions', 'files', 'mirror');
