@@ -147,7 +147,7 @@ extension_is_usable(void)
 	bool		usable;
 
 	begin_transaction();
-	usable = extension_lookup(&owner, &version);
+	usable = OidIsValid(extension_lookup(&owner, &version));
 	if (usable && strcmp(version, SIGNALSMITH_VERSION) != 0)
 	{
 		ereport(LOG,
