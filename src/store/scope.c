@@ -24,23 +24,23 @@
 
 #define SCOPE_MAX_PARAMETERS 24
 
-bool
+Oid
 extension_lookup(Oid *owner, char **version)
 {
 	Relation	relation;
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
-	bool		found;
+	Oid			found = InvalidOid;
 
 	relation = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
 				F_NAMEEQ, CStringGetDatum("signalsmith"));
 	scan = systable_beginscan(relation, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
-	found = HeapTupleIsValid(tuple);
-	if (found)
+	if (HeapTupleIsValid(tuple))
 	{
+		found = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
 		*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
 		if (version)
 		{
@@ -70,16 +70,36 @@ leave_no_statistics(void)
 								 GUC_ACTION_SAVE, true, 0, false);
 }
 
+/*
+ * A worker belongs to the installation that it was started for.  In another one,
+ * created since, its run's number would be that of another run.
+ */
+static void
+check_extension(Oid extension)
+{
+	static Oid	first = InvalidOid;
+
+	if (!OidIsValid(extension))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"signalsmith\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION signalsmith.")));
+	if (!IsBackgroundWorker)
+		return;
+	if (!OidIsValid(first))
+		first = extension;
+	if (extension != first)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"signalsmith\" was dropped and created again")));
+}
+
 void
 scope_enter(Scope *scope)
 {
 	Oid			owner;
 
-	if (!extension_lookup(&owner, NULL))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension \"signalsmith\" is not installed in this database"),
-				 errhint("Run CREATE EXTENSION signalsmith.")));
+	check_extension(extension_lookup(&owner, NULL));
 
 	GetUserIdAndSecContext(&scope->user_id, &scope->security_context);
 	SetUserIdAndSecContext(owner,

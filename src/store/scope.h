@@ -25,10 +25,10 @@ typedef struct Scope
 } Scope;
 
 /*
- * Is the extension installed in this database?  Gives its owner and, unless
- * version is NULL, its version (palloc'ed).  Needs a transaction.
+ * The extension in this database, InvalidOid if there is none.  Gives its owner
+ * and, unless version is NULL, its version (palloc'ed).  Needs a transaction.
  */
-extern bool extension_lookup(Oid *owner, char **version);
+extern Oid	extension_lookup(Oid *owner, char **version);
 
 /* Enters the scope and connects to SPI; the owner is looked up each time. */
 extern void scope_enter(Scope *scope);

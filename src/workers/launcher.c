@@ -152,6 +152,22 @@ look_at_all_databases(void)
 	next_rescan = 0;
 }
 
+/* Says that no worker's slot is free, but not every time. */
+static void
+complain_about_slots(void)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(last, now, 60 * 1000))
+		return;
+	last = now;
+	ereport(LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("signalsmith waits for a free background worker slot"),
+			 errhint("Consider raising max_worker_processes.")));
+}
+
 static void
 take_report(DatabaseEntry *entry, const LauncherMail *mail)
 {
@@ -162,6 +178,8 @@ take_report(DatabaseEntry *entry, const LauncherMail *mail)
 		entry->waiting_since = 0;
 	else if (entry->waiting_since == 0)
 		entry->waiting_since = GetCurrentTimestamp();
+	if (mail->starved)
+		complain_about_slots();
 }
 
 static void
@@ -251,22 +269,6 @@ choose_database(TimestampTz now)
 			best = entry;
 	}
 	return best;
-}
-
-/* Says that no worker's slot is free, but not every time. */
-static void
-complain_about_slots(void)
-{
-	static TimestampTz last = 0;
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (!TimestampDifferenceExceeds(last, now, 60 * 1000))
-		return;
-	last = now;
-	ereport(LOG,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("signalsmith waits for a free background worker slot"),
-			 errhint("Consider raising max_worker_processes.")));
 }
 
 /* Returns whether a further one could be started as soon as one is due. */

@@ -30,8 +30,7 @@ static RunnerOrder order;
 static void
 leave_slot(int code, Datum arg)
 {
-	if (order.slot >= 0)
-		runner_slot_free(order.slot);
+	runner_slot_free(order.slot, order.database, order.run_id);
 	wake_now(order.database);
 }
 

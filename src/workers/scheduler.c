@@ -30,9 +30,20 @@
 #include "workers/shared_state.h"
 #include "workers/start.h"
 
+/* How a start went. */
+typedef enum StartOutcome
+{
+	START_DONE,
+	START_WAITS,				/* max_workers runs are at work */
+	START_STARVED				/* max_worker_processes are used up */
+} StartOutcome;
+
 /* So long a scheduler stays to fill slots, and waits for one at a time. */
 #define MAX_STAY_MS (10 * 1000)
 #define SLOT_WAIT_MS 1000
+
+/* Nobody tells when a worker of somebody else has ended. */
+#define STARVED_RETRY_MS 5000
 
 /* So often a run may see the server crash without getting any further. */
 #define MAX_CRASHES 3
@@ -89,6 +100,10 @@ static const char *const note_start_query =
 "  start_after = clock_timestamp() + make_interval(secs => CASE WHEN starts < 10 THEN least(8, 2 ^ starts) ELSE 60 END)"
 " WHERE id = $1";
 
+static const char *const forget_start_query =
+"UPDATE signalsmith.run SET starts = starts - 1, crashes = crashes - $2, start_after = NULL"
+" WHERE id = $1";
+
 static void
 begin_transaction(void)
 {
@@ -112,9 +127,10 @@ ms_from_now(int64 ms)
 }
 
 static void
-report(TimestampTz next_look, bool waiting)
+report(TimestampTz next_look, StartOutcome outcome)
 {
-	LauncherMail mail = {MAIL_REPORT, MyDatabaseId, next_look, waiting};
+	LauncherMail mail = {MAIL_REPORT, MyDatabaseId, next_look,
+	outcome != START_DONE, outcome == START_STARVED};
 
 	launcher_send(&mail);
 }
@@ -131,7 +147,7 @@ extension_is_usable(void)
 	bool		usable;
 
 	begin_transaction();
-	usable = extension_lookup(&owner, &version);
+	usable = OidIsValid(extension_lookup(&owner, &version));
 	if (usable && strcmp(version, SIGNALSMITH_VERSION) != 0)
 	{
 		ereport(LOG,
@@ -232,20 +248,20 @@ refuse_run(const RunnableRun *run)
 }
 
 static void
-note_start(const RunnableRun *run)
+note_start(const RunnableRun *run, const char *query)
 {
 	Scope		scope;
 
 	begin_transaction();
 	scope_enter(&scope);
-	scope_execute(note_start_query, "li", Int64GetDatum(run->run_id),
+	scope_execute(query, "li", Int64GetDatum(run->run_id),
 				  Int32GetDatum(run->crashed ? 1 : 0));
 	scope_leave(&scope);
 	commit_transaction();
 }
 
-/* False when no slot is free. */
-static bool
+/* The start is noted before: it counts if it brings the server down. */
+static StartOutcome
 start_run(const RunnableRun *run)
 {
 	RunnerOrder order = {MyDatabaseId, run->owner, run->run_id, -1};
@@ -253,17 +269,17 @@ start_run(const RunnableRun *run)
 	if (shared_state_exists())
 	{
 		if (runner_slot_is_taken(MyDatabaseId, run->run_id))
-			return true;
+			return START_DONE;
 		order.slot = runner_slot_take(MyDatabaseId, run->run_id);
 		if (order.slot < 0)
-			return false;
+			return START_WAITS;
 	}
-	note_start(run);
+	note_start(run, note_start_query);
 	if (runner_start(&order))
-		return true;
-	if (order.slot >= 0)
-		runner_slot_free(order.slot);
-	return false;
+		return START_DONE;
+	note_start(run, forget_start_query);
+	runner_slot_free(order.slot, order.database, order.run_id);
+	return START_STARVED;
 }
 
 /*
@@ -287,14 +303,15 @@ count_startable(void)
 	return Max(0, setting_max_workers - running);
 }
 
-/* Returns whether runs are left that wait for a slot. */
-static bool
+/* Starts runs until one has to wait. */
+static StartOutcome
 start_runs(MemoryContext context)
 {
+	StartOutcome outcome = START_DONE;
 	RunnableRun runs[MAX_WORKERS_LIMIT];
 	int			count = read_runnable(runs, count_startable(), context);
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count && outcome == START_DONE; i++)
 	{
 		if (runs[i].crashed && runs[i].crashes + 1 >= MAX_CRASHES)
 			runs[i].obstacle = QUARANTINE_REASON;
@@ -302,31 +319,32 @@ start_runs(MemoryContext context)
 			runs[i].obstacle = FUTILE_REASON;
 		if (runs[i].obstacle)
 			refuse_run(&runs[i]);
-		else if (!start_run(&runs[i]))
-			return true;
+		else
+			outcome = start_run(&runs[i]);
 	}
-	return count == MAX_WORKERS_LIMIT;
+	return outcome == START_DONE && count == MAX_WORKERS_LIMIT ? START_WAITS : outcome;
 }
 
 /*
  * Starts all that is due.  While runs wait for slots that our own runners hold,
  * it stays and fills each one that gets free, for a while; a new scheduler for
- * each would take longer than many a run.  Returns whether runs still wait.
+ * each would take longer than many a run.  A starved one leaves at once: its own
+ * slot may be the one that is missing.
  */
-static bool
+static StartOutcome
 work_off_queue(MemoryContext context, TimestampTz *next_look)
 {
 	int64		until_ms = monotonic_ms() + MAX_STAY_MS;
 
 	for (;;)
 	{
-		bool		waiting;
+		StartOutcome outcome;
 
 		*next_look = queue_due_syncs();
-		waiting = start_runs(context);
+		outcome = start_runs(context);
 		MemoryContextReset(context);
-		if (!waiting || !setting_enabled || monotonic_ms() >= until_ms)
-			return waiting;
+		if (outcome != START_WAITS || !setting_enabled || monotonic_ms() >= until_ms)
+			return outcome;
 
 		/* The postmaster signals us when a runner of ours has ended. */
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -341,7 +359,8 @@ signalsmith_scheduler_main(Datum arg)
 {
 	MemoryContext context;
 	TimestampTz next_look;
-	bool		waiting;
+	StartOutcome outcome;
+	int64		poll_ms;
 
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -352,10 +371,11 @@ signalsmith_scheduler_main(Datum arg)
 									ALLOCSET_DEFAULT_SIZES);
 	if (!extension_is_usable() || database_is_fenced())
 	{
-		report(ms_from_now(POLL_ABSENT_MS), false);
+		report(ms_from_now(POLL_ABSENT_MS), START_DONE);
 		proc_exit(0);
 	}
-	waiting = work_off_queue(context, &next_look);
-	report(Min(next_look, ms_from_now(POLL_MS)), waiting);
+	outcome = work_off_queue(context, &next_look);
+	poll_ms = outcome == START_STARVED ? STARVED_RETRY_MS : POLL_MS;
+	report(Min(next_look, ms_from_now(poll_ms)), outcome);
 	proc_exit(0);
 }

@@ -184,6 +184,14 @@ launcher_receive(LauncherMail *mails, int size, bool *overflow)
 
 /* --- runner slots --- */
 
+static bool
+slot_is_taken_by(int slot, Oid database, int64 run_id)
+{
+	return shared->slots[slot].taken &&
+		shared->slots[slot].database == database &&
+		shared->slots[slot].run_id == run_id;
+}
+
 static int
 find_free_slot(void)
 {
@@ -220,10 +228,13 @@ runner_slot_take(Oid database, int64 run_id)
 }
 
 void
-runner_slot_free(int slot)
+runner_slot_free(int slot, Oid database, int64 run_id)
 {
+	if (slot < 0)
+		return;
 	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
-	shared->slots[slot].taken = false;
+	if (slot_is_taken_by(slot, database, run_id))
+		shared->slots[slot].taken = false;
 	LWLockRelease(shared_lock);
 }
 
@@ -234,9 +245,7 @@ runner_slot_is_taken(Oid database, int64 run_id)
 
 	LWLockAcquire(shared_lock, LW_SHARED);
 	for (int i = 0; i < MAX_WORKERS_LIMIT && !taken; i++)
-		taken = shared->slots[i].taken &&
-			shared->slots[i].database == database &&
-			shared->slots[i].run_id == run_id;
+		taken = slot_is_taken_by(i, database, run_id);
 	LWLockRelease(shared_lock);
 	return taken;
 }

@@ -41,6 +41,7 @@ typedef struct LauncherMail
 	Oid			database;
 	TimestampTz next_look;		/* of a report; DT_NOEND: not before a MAIL_LOOK */
 	bool		waiting;		/* of a report: runs wait for a free slot */
+	bool		starved;		/* of a report: one of max_worker_processes */
 } LauncherMail;
 
 /*
@@ -54,9 +55,12 @@ extern int	launcher_receive(LauncherMail *mails, int size, bool *overflow);
 
 /* --- slots: one for each runner --- */
 
-/* Takes a free slot, if fewer than max_workers are taken; -1: none. */
+/*
+ * Takes a free slot, if fewer than max_workers are taken; -1: none.  It may be
+ * freed more than once: whoever has it by then keeps it.
+ */
 extern int	runner_slot_take(Oid database, int64 run_id);
-extern void runner_slot_free(int slot);
+extern void runner_slot_free(int slot, Oid database, int64 run_id);
 
 /* Is a runner for this run at work, or on its way? */
 extern bool runner_slot_is_taken(Oid database, int64 run_id);

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 
+#include "workers/shared_state.h"
 #include "workers/start.h"
 
 #define LAUNCHER_RESTART_SECONDS 5
@@ -66,5 +67,7 @@ runner_start(const RunnerOrder *order)
 	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 		return false;
-	return WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_STARTED;
+	if (WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_STOPPED)
+		runner_slot_free(order->slot, order->database, order->run_id);
+	return true;
 }

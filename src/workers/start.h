@@ -27,7 +27,10 @@ extern void launcher_register(void);
  */
 extern BackgroundWorkerHandle *scheduler_start(Oid database, pid_t notify_pid);
 
-/* Starts a runner and waits until it has; false: no slot, or it did not. */
+/*
+ * Starts a runner and waits until it has started, or failed to, which its run
+ * tells.  False: no slot for a background worker is free.
+ */
 extern bool runner_start(const RunnerOrder *order);
 
 extern PGDLLEXPORT void signalsmith_launcher_main(Datum arg);

@@ -29,7 +29,7 @@ static int	cancel_pids[MAX_CANCELS];
 void
 wake_now(Oid database)
 {
-	LauncherMail mail = {MAIL_LOOK, database, 0, false};
+	LauncherMail mail = {MAIL_LOOK, database, 0, false, false};
 
 	if (shared_state_exists())
 		launcher_send(&mail);
