@@ -197,7 +197,7 @@ BEGIN
     IF failed AND moved.status <> 'archived'
         AND (permanent OR moved.failed_in_a_row >= limit_of_failures) THEN
         moved.status := 'error';
-        moved.status_error := CASE WHEN permanent THEN finished.error
+        moved.status_error := CASE WHEN permanent OR moved.failed_in_a_row = 1 THEN finished.error
             ELSE format('%s failed runs in a row, the last one with: %s',
                         moved.failed_in_a_row, finished.error) END;
         moved.next_run_at := NULL;
