@@ -47,8 +47,13 @@ BEGIN
     SELECT * INTO locked FROM signalsmith.sync WHERE id = triggered_sync FOR KEY SHARE;
     PERFORM signalsmith._refuse_trigger(locked);
 
+    -- A run that somebody has locked is left to the INSERT, which looks again once
+    -- it is free: to wait for it here would leave the row of a run locked that has
+    -- started meanwhile.
     UPDATE signalsmith.run r SET full_resync = r.full_resync OR everything
-    WHERE sync_id = triggered_sync AND status = 'queued' AND planned_at IS NULL
+    WHERE id = (SELECT queued.id FROM signalsmith.run queued
+        WHERE queued.sync_id = triggered_sync AND queued.status = 'queued' AND queued.planned_at IS NULL
+        FOR UPDATE SKIP LOCKED)
     RETURNING id INTO run_id;
     IF run_id IS NULL THEN
         INSERT INTO signalsmith.run AS r (sync_id, trigger, full_resync)
