@@ -28,7 +28,8 @@ endif
 REGRESS = $(patsubst $(srcdir)/test/sql/%.sql,%,$(wildcard $(srcdir)/test/sql/*.sql))
 REGRESS_OPTS = --inputdir=test --temp-instance=./tmp_check --temp-config=$(srcdir)/test/signalsmith.conf
 ISOLATION = $(patsubst $(srcdir)/test/specs/%.spec,%,$(wildcard $(srcdir)/test/specs/*.spec))
-ISOLATION_OPTS = --inputdir=test --outputdir=. --temp-instance=./tmp_check_iso --temp-config=$(srcdir)/test/signalsmith.conf
+ISOLATION_OPTS = --inputdir=test --outputdir=. --temp-instance=./tmp_check_iso --temp-config=$(srcdir)/test/signalsmith.conf \
+	--temp-config=$(srcdir)/test/specs/runs.conf
 TAP_TESTS = 1
 PROVE_TESTS ?= test/t/*.pl
 

@@ -47,8 +47,13 @@ BEGIN
     SELECT * INTO locked FROM signalsmith.sync WHERE id = triggered_sync FOR KEY SHARE;
     PERFORM signalsmith._refuse_trigger(locked);
 
+    -- A run that somebody has locked is left to the INSERT, which looks again once
+    -- it is free: to wait for it here would leave the row of a run locked that has
+    -- started meanwhile.
     UPDATE signalsmith.run r SET full_resync = r.full_resync OR everything
-    WHERE sync_id = triggered_sync AND status = 'queued' AND planned_at IS NULL
+    WHERE id = (SELECT queued.id FROM signalsmith.run queued
+        WHERE queued.sync_id = triggered_sync AND queued.status = 'queued' AND queued.planned_at IS NULL
+        FOR UPDATE SKIP LOCKED)
     RETURNING id INTO run_id;
     IF run_id IS NULL THEN
         INSERT INTO signalsmith.run AS r (sync_id, trigger, full_resync)
@@ -197,7 +202,7 @@ BEGIN
     IF failed AND moved.status <> 'archived'
         AND (permanent OR moved.failed_in_a_row >= limit_of_failures) THEN
         moved.status := 'error';
-        moved.status_error := CASE WHEN permanent THEN finished.error
+        moved.status_error := CASE WHEN permanent OR moved.failed_in_a_row = 1 THEN finished.error
             ELSE format('%s failed runs in a row, the last one with: %s',
                         moved.failed_in_a_row, finished.error) END;
         moved.next_run_at := NULL;

@@ -25,7 +25,7 @@ CREATE VIEW signalsmith.syncs WITH (security_barrier) AS
         coalesce(s.status_error, 'this database sends nothing, because '
             || (SELECT reason FROM signalsmith._fence)) AS status_error,
         signalsmith._schedule_json(s.schedule) AS schedule,
-        date_trunc('milliseconds', signalsmith._next_run(s.schedule, s.status, s.next_run_at)) AS next_run_at,
+        date_trunc('seconds', signalsmith._next_run(s.schedule, s.status, s.next_run_at) + interval '0.5 s') AS next_run_at,
         'run_' || last_run.id AS last_run_id,
         last_run.status AS last_run_status,
         date_trunc('milliseconds', s.last_synced_at) AS last_synced_at,
@@ -88,7 +88,7 @@ CREATE VIEW signalsmith.row_errors WITH (security_barrier) AS
         f.http_status,
         f.code,
         f.message,
-        date_trunc('milliseconds', f.occurred_at) AS occurred_at
+        date_trunc('seconds', f.occurred_at) AS occurred_at
     FROM signalsmith.row_failure f JOIN signalsmith._visible_sync s ON s.id = f.sync_id
     ORDER BY f.run_id, f.number;
 COMMENT ON VIEW signalsmith.row_errors IS 'rows that failed, and why';
