@@ -109,13 +109,14 @@ DECLARE
 BEGIN
     PERFORM signalsmith._write_destination(caller, changed, changes);
     IF changes->>'connector' <> old_connector THEN
-        PERFORM signalsmith._refuse_with_snapshot(id, 'connector') FROM signalsmith.sync
+        PERFORM signalsmith._refuse_with_snapshot(caller, id, 'connector') FROM signalsmith.sync
         WHERE destination_id = changed ORDER BY id;
     END IF;
     IF changes ?| ARRAY['connector', 'config'] THEN
-        PERFORM signalsmith._check_dependent_sync(caller, id, format('destination "%s"', ref))
-        FROM signalsmith.sync
-        WHERE destination_id = changed AND status <> 'archived' ORDER BY id;
+        PERFORM signalsmith._check_dependent_sync(caller, s.id, format('destination "%s"', ref), true)
+        FROM signalsmith.sync s JOIN signalsmith.model m ON m.id = s.model_id
+        WHERE s.destination_id = changed AND s.status <> 'archived'
+            AND signalsmith._may_use(m.owner, changed) ORDER BY s.id;
     END IF;
 END
 $$;

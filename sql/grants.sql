@@ -1,6 +1,30 @@
 -- Who may do what.  PUBLIC may do nothing; what begins with an underscore is
 -- nobody's; the roles get what is listed here.
 
+-- Default privileges may have granted others what was just created, and a schema
+-- that was there before may have come with grants.
+DO $$
+DECLARE
+    other name;
+BEGIN
+    FOR other IN
+        SELECT DISTINCT rolname
+        FROM (SELECT nspacl FROM pg_namespace WHERE nspname = 'signalsmith'
+              UNION ALL
+              SELECT relacl FROM pg_class WHERE relnamespace = 'signalsmith'::regnamespace
+              UNION ALL
+              SELECT proacl FROM pg_proc WHERE pronamespace = 'signalsmith'::regnamespace) AS object (acl),
+            aclexplode(acl) JOIN pg_roles r ON r.oid = grantee
+        WHERE rolname <> current_user
+            AND r.oid <> (SELECT nspowner FROM pg_namespace WHERE nspname = 'signalsmith')
+    LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA signalsmith FROM %I CASCADE', other);
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA signalsmith FROM %I CASCADE', other);
+        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA signalsmith FROM %I CASCADE', other);
+        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA signalsmith FROM %I CASCADE', other);
+    END LOOP;
+END
+$$;
 REVOKE ALL ON ALL TABLES IN SCHEMA signalsmith FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA signalsmith FROM PUBLIC;
 REVOKE ALL ON SCHEMA signalsmith FROM PUBLIC;

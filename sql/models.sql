@@ -147,7 +147,7 @@ DECLARE
 BEGIN
     PERFORM signalsmith._write_model(caller, changed_model, changes);
     IF changes ?| ARRAY['query', 'primary_key', 'identifiers'] THEN
-        PERFORM signalsmith._check_dependent_sync(caller, id, format('model "%s"', ref))
+        PERFORM signalsmith._check_dependent_sync(caller, id, format('model "%s"', ref), false)
         FROM signalsmith.sync
         WHERE model_id = changed_model AND status <> 'archived' ORDER BY id;
     END IF;

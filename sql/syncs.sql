@@ -368,8 +368,14 @@ CREATE FUNCTION signalsmith._check_sync(sync_id bigint) RETURNS void
 COMMENT ON FUNCTION signalsmith._check_sync(bigint) IS
     'refuses a stored sync that could not run: mappings, snapshot, connector, mode';
 
+CREATE FUNCTION signalsmith._check_sync_connector(sync_id bigint) RETURNS void
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_check_sync_connector';
+COMMENT ON FUNCTION signalsmith._check_sync_connector(bigint) IS
+    'refuses a stored sync that its destination''s connector could not serve; plans no query';
+
 -- The error of a sync that a change elsewhere would break says so.
-CREATE FUNCTION signalsmith._check_dependent_sync(caller regrole, sync_id bigint, changed text) RETURNS void
+CREATE FUNCTION signalsmith._check_dependent_sync(caller regrole, sync_id bigint, changed text, connector_only boolean)
+    RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     broken signalsmith.sync;
@@ -377,7 +383,11 @@ DECLARE
     detail text;
     hint text;
 BEGIN
-    PERFORM signalsmith._check_sync(sync_id);
+    IF connector_only THEN
+        PERFORM signalsmith._check_sync_connector(sync_id);
+    ELSE
+        PERFORM signalsmith._check_sync(sync_id);
+    END IF;
 EXCEPTION
     WHEN internal_error OR query_canceled THEN
         RAISE;
@@ -397,24 +407,28 @@ EXCEPTION
             HINT = coalesce(nullif(hint, ''), 'Change the sync first with signalsmith.update_sync().');
 END
 $$;
-COMMENT ON FUNCTION signalsmith._check_dependent_sync(regrole, bigint, text) IS
+COMMENT ON FUNCTION signalsmith._check_dependent_sync(regrole, bigint, text, boolean) IS
     'refuses a change of a model or destination that a sync would not survive';
 
-CREATE FUNCTION signalsmith._refuse_with_snapshot(changed_sync bigint, what text) RETURNS void
+CREATE FUNCTION signalsmith._refuse_with_snapshot(caller regrole, changed_sync bigint, what text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kept signalsmith.sync;
+    is_visible boolean := signalsmith._is_visible(caller, 'sync', changed_sync);
 BEGIN
     SELECT * INTO kept FROM signalsmith.sync WHERE id = changed_sync;
     IF kept.snapshot_key IS NOT NULL THEN
-        RAISE EXCEPTION 'cannot change the % of sync "%" while it has a snapshot', what, kept.name
+        RAISE EXCEPTION 'cannot change the % of % while it has a snapshot', what,
+                CASE WHEN is_visible THEN format('sync "%s"', kept.name) ELSE 'a sync of another role' END
             USING ERRCODE = 'object_not_in_prerequisite_state',
             DETAIL = 'The snapshot says what the old one holds; the new one would be taken to hold the same.',
-            HINT = format('Run SELECT signalsmith.reset_sync(''sync_%s'') first; the next run then sends everything.', kept.id);
+            HINT = CASE WHEN is_visible THEN
+                format('Run SELECT signalsmith.reset_sync(''sync_%s'') first; the next run then sends everything.', kept.id)
+                ELSE 'A member of signalsmith_admin sees which one.' END;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION signalsmith._refuse_with_snapshot(bigint, text) IS
+COMMENT ON FUNCTION signalsmith._refuse_with_snapshot(regrole, bigint, text) IS
     'refuses a change that the snapshot of a sync would contradict';
 
 -- The keys of create_sync's jsonb form, with synonyms replaced.
@@ -559,10 +573,10 @@ BEGIN
     changes := signalsmith._sync_keys(changes);
     written := signalsmith._changed_sync(caller, old_sync, changes);
     IF written.destination_id <> old_sync.destination_id THEN
-        PERFORM signalsmith._refuse_with_snapshot(changed_sync, 'destination');
+        PERFORM signalsmith._refuse_with_snapshot(caller, changed_sync, 'destination');
     END IF;
     IF written.object IS DISTINCT FROM old_sync.object THEN
-        PERFORM signalsmith._refuse_with_snapshot(changed_sync, 'object');
+        PERFORM signalsmith._refuse_with_snapshot(caller, changed_sync, 'object');
     END IF;
 
     BEGIN

@@ -46,13 +46,16 @@ fixed_settings_enter(const char *search_path)
 
 	for (size_t i = 0; i < lengthof(fixed_settings); i++)
 		set_setting(fixed_settings[i].name, fixed_settings[i].value);
-	if (search_path != NULL)
-		set_setting("search_path", search_path);
+	set_setting("search_path", search_path);
 	return nest_level;
 }
 
+/*
+ * Undoes what the query itself has set, too: the session may be that of somebody
+ * who previews what another role has written.
+ */
 void
 fixed_settings_leave(int nest_level)
 {
-	AtEOXact_GUC(true, nest_level);
+	AtEOXact_GUC(false, nest_level);
 }

@@ -8,9 +8,9 @@
 #include "postgres.h"
 
 /*
- * Puts the fixed settings in force, and search_path too unless it is NULL;
- * returns what fixed_settings_leave() takes to undo it.  An error undoes it
- * with the transaction.
+ * Puts the fixed settings and a search_path in force; returns what
+ * fixed_settings_leave() takes to undo it, and whatever was set in between.  An
+ * error undoes it with the transaction.
  */
 extern int	fixed_settings_enter(const char *search_path);
 extern void fixed_settings_leave(int nest_level);

@@ -62,9 +62,9 @@ read_columns(Query *query)
 }
 
 List *
-model_describe(const char *query)
+model_describe(const char *query, const char *search_path)
 {
-	int			nest_level = fixed_settings_enter(NULL);
+	int			nest_level = fixed_settings_enter(search_path);
 	SourceText *source = source_text_create(1);
 	Query	   *analyzed = model_query_analyze(source, query, NULL);
 	List	   *columns = read_columns(analyzed);

@@ -16,11 +16,11 @@
 
 /*
  * Checks that the text is exactly one SELECT that can be planned here and now,
- * by the current user under the current search_path, and returns its columns
+ * by the current user under this search_path, and returns its columns
  * (ModelColumn).  Errors name the fault: ERRCODE_SYNTAX_ERROR,
  * ERRCODE_FEATURE_NOT_SUPPORTED, ERRCODE_UNDEFINED_COLUMN ...
  */
-extern List *model_describe(const char *query);
+extern List *model_describe(const char *query, const char *search_path);
 
 /*
  * Checks that the definition's key and mappings fit the model: everything that

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -100,7 +101,10 @@ find_target(FmgrInfo *flinfo)
 	return target;
 }
 
-/* Calls the private function; a set comes back through resultinfo. */
+/*
+ * Calls the private function; a set comes back through resultinfo.  The collation
+ * is not the caller's: his own could make any two texts equal.
+ */
 static Datum
 call_private(CallTarget *target, FunctionCallInfo fcinfo, Oid caller)
 {
@@ -108,7 +112,7 @@ call_private(CallTarget *target, FunctionCallInfo fcinfo, Oid caller)
 	Datum		result;
 
 	InitFunctionCallInfoData(*inner, &target->function, PG_NARGS() + 1,
-							 PG_GET_COLLATION(), fcinfo->context,
+							 DEFAULT_COLLATION_OID, fcinfo->context,
 							 fcinfo->resultinfo);
 	inner->args[0].value = ObjectIdGetDatum(caller);
 	inner->args[0].isnull = false;

@@ -13,10 +13,8 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/jsonb.h"
 
 #include "base/compat.h"
@@ -24,40 +22,13 @@
 #include "connector/connector.h"
 #include "plan/plan.h"
 #include "store/definition.h"
+#include "store/scope.h"
 
 SQL_FUNCTION(signalsmith_describe_query);
 SQL_FUNCTION(signalsmith_check_sync);
+SQL_FUNCTION(signalsmith_check_sync_connector);
 SQL_FUNCTION(signalsmith_check_destination);
 SQL_FUNCTION(signalsmith_closest);
-
-typedef struct Identity
-{
-	Oid			user_id;
-	int			security_context;
-	int			guc_level;
-} Identity;
-
-/* An error's abort undoes it, as with a scope. */
-static void
-identity_enter(Identity *identity, Oid user_id, const char *search_path)
-{
-	GetUserIdAndSecContext(&identity->user_id, &identity->security_context);
-	SetUserIdAndSecContext(user_id,
-						   identity->security_context |
-						   SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	identity->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", search_path,
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-}
-
-static void
-identity_leave(const Identity *identity)
-{
-	AtEOXact_GUC(false, identity->guc_level);
-	SetUserIdAndSecContext(identity->user_id, identity->security_context);
-}
 
 static void
 push_text(JsonbParseState **state, JsonbIteratorToken token, const char *text)
@@ -101,12 +72,12 @@ signalsmith_describe_query(PG_FUNCTION_ARGS)
 	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	Oid			owner = PG_GETARG_OID(1);
 	char	   *search_path = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	Identity	identity;
 	List	   *columns;
+	Scope		scope;
 
-	identity_enter(&identity, owner, search_path);
-	columns = model_describe(query);
-	identity_leave(&identity);
+	owner_scope_enter(&scope, owner);
+	columns = model_describe(query, search_path);
+	owner_scope_leave(&scope);
 	PG_RETURN_JSONB_P(columns_to_jsonb(columns));
 }
 
@@ -130,6 +101,17 @@ check_snapshot(const SyncDefinition *definition)
 					 definition->sync_id)));
 }
 
+/* The connector must know the object, and what the mode does. */
+static void
+check_connector(const SyncDefinition *definition)
+{
+	Connector  *connector;
+
+	connector = connector_compile(definition->connector, definition->manifest,
+								  definition->config, definition->object);
+	connector_check_mode(connector, definition->mode);
+}
+
 /*
  * _check_sync(sync_id bigint) returns void: everything that a run would refuse,
  * short of running the query.
@@ -138,16 +120,25 @@ Datum
 signalsmith_check_sync(PG_FUNCTION_ARGS)
 {
 	SyncDefinition *definition = definition_read(PG_GETARG_INT64(0));
-	Connector  *connector;
-	Identity	identity;
+	Scope		scope;
 
-	identity_enter(&identity, definition->owner, definition->search_path);
+	owner_scope_enter(&scope, definition->owner);
 	model_check_mappings(definition);
+	owner_scope_leave(&scope);
 	check_snapshot(definition);
-	connector = connector_compile(definition->connector, definition->manifest,
-								  definition->config, definition->object);
-	connector_check_mode(connector, definition->mode);
-	identity_leave(&identity);
+	check_connector(definition);
+	PG_RETURN_VOID();
+}
+
+/*
+ * _check_sync_connector(sync_id bigint) returns void: the part of _check_sync
+ * that a change of the destination concerns, in which nothing of the sync's
+ * owner is run.
+ */
+Datum
+signalsmith_check_sync_connector(PG_FUNCTION_ARGS)
+{
+	check_connector(definition_read(PG_GETARG_INT64(0)));
 	PG_RETURN_VOID();
 }
 

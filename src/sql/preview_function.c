@@ -9,11 +9,9 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -22,6 +20,7 @@
 #include "plan/plan.h"
 #include "sql/call.h"
 #include "store/definition.h"
+#include "store/scope.h"
 
 SQL_FUNCTION(signalsmith_preview_sync);
 
@@ -107,18 +106,11 @@ plan_as_owner(const SyncDefinition *definition, PreviewSink *preview)
 {
 	PlanOptions options = {0};
 	PlanFigures figures = {0};
-	bool		read_only = XactReadOnly;
-	int			security_context;
-	Oid			user_id;
+	Scope		scope;
 
-	GetUserIdAndSecContext(&user_id, &security_context);
-	SetUserIdAndSecContext(definition->owner,
-						   security_context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	XactReadOnly = true;
+	owner_scope_enter(&scope, definition->owner);
 	plan_changes(definition, &options, &preview->sink, &figures);
-	XactReadOnly = read_only;
-	SetUserIdAndSecContext(user_id, security_context);
+	owner_scope_leave(&scope);
 }
 
 static Datum

@@ -14,8 +14,10 @@
 #include "access/xact.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -56,6 +58,27 @@ extension_lookup(Oid *owner, char **version)
 	return found;
 }
 
+static void
+set_setting(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * What decides how our statements are read, and whether foreign keys hold.  The
+ * session is the user's, and so are its settings.
+ */
+static void
+pin_settings(void)
+{
+	set_setting("search_path", "pg_catalog, pg_temp");
+	if (!standard_conforming_strings)
+		set_setting("standard_conforming_strings", "on");
+	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
+		set_setting("session_replication_role", "origin");
+}
+
 /*
  * In a worker our statements are top-level ones, which pg_stat_statements would
  * count; nobody wants to see them there.
@@ -66,8 +89,7 @@ leave_no_statistics(void)
 	static const char *const setting = "pg_stat_statements.track";
 
 	if (IsBackgroundWorker && GetConfigOption(setting, true, false) != NULL)
-		(void) set_config_option(setting, "none", PGC_SUSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+		set_setting(setting, "none");
 }
 
 /*
@@ -107,10 +129,7 @@ scope_enter(Scope *scope)
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	scope->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-
+	pin_settings();
 	leave_no_statistics();
 
 	/*
@@ -130,6 +149,25 @@ scope_leave(Scope *scope)
 	SPI_finish();
 	XactReadOnly = scope->read_only;
 	AtEOXact_GUC(false, scope->guc_level);
+	SetUserIdAndSecContext(scope->user_id, scope->security_context);
+}
+
+void
+owner_scope_enter(Scope *scope, Oid owner)
+{
+	GetUserIdAndSecContext(&scope->user_id, &scope->security_context);
+	SetUserIdAndSecContext(owner,
+						   scope->security_context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	scope->read_only = XactReadOnly;
+	XactReadOnly = true;
+}
+
+void
+owner_scope_leave(Scope *scope)
+{
+	XactReadOnly = scope->read_only;
 	SetUserIdAndSecContext(scope->user_id, scope->security_context);
 }
 

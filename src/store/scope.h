@@ -4,10 +4,11 @@
  *
  * Users of signalsmith cannot touch its tables; their backends and runners do
  * it for them, between scope_enter() and scope_leave(): as the owner of the
- * extension, in a security-restricted operation, with search_path pinned, and
- * with a read-only transaction writable for our own statements.  Nothing that
- * a user defined may run in between.  On error the (sub)transaction's abort
- * restores identity and settings, so no PG_TRY is needed.
+ * extension, in a security-restricted operation, with search_path and what else
+ * changes the meaning of a statement pinned, and with a read-only transaction
+ * writable for our own statements.  Nothing that a user defined may run in
+ * between.  On error the (sub)transaction's abort restores identity and
+ * settings, so no PG_TRY is needed.
  */
 #ifndef SIGNALSMITH_SCOPE_H
 #define SIGNALSMITH_SCOPE_H
@@ -33,6 +34,15 @@ extern Oid	extension_lookup(Oid *owner, char **version);
 /* Enters the scope and connects to SPI; the owner is looked up each time. */
 extern void scope_enter(Scope *scope);
 extern void scope_leave(Scope *scope);
+
+/*
+ * The opposite: running what a user has written, in a session that may be
+ * another's, as that user: read only, and in a security-restricted operation, so
+ * that nothing of it is left to run later as somebody else.  Settings are not
+ * touched: who runs a model undoes what it sets (plan/fixed_settings.h).
+ */
+extern void owner_scope_enter(Scope *scope, Oid owner);
+extern void owner_scope_leave(Scope *scope);
 
 /*
  * Runs a statement with bound parameters inside a scope.  "types" has a letter
