@@ -61,6 +61,8 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.reset_sync(text),
     signalsmith.snapshot(text),
     signalsmith.preview_sync(text, integer),
+    signalsmith.preview_counts(text),
+    signalsmith.preview_requests(text, integer),
     signalsmith.approve_deletes(text)
 TO signalsmith_user, signalsmith_admin;
 

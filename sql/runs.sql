@@ -260,12 +260,6 @@ CREATE FUNCTION signalsmith.wait_for_run(run text, timeout interval DEFAULT '5 m
 COMMENT ON FUNCTION signalsmith.wait_for_run(text, interval) IS
     'waits until a run is over and returns its final status; an error when the timeout passes';
 
-CREATE FUNCTION signalsmith.preview_sync(sync text, max_rows integer DEFAULT 100)
-    RETURNS TABLE (operation text, key jsonb, data jsonb)
-    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_preview_sync';
-COMMENT ON FUNCTION signalsmith.preview_sync(text, integer) IS
-    'what a run would send now; sends nothing, and sees the caller''s own uncommitted changes';
-
 -- The bundles that the run left in the outbox become those of a new run, which
 -- has its plan already and only delivers: exactly what was held is released.
 -- Nobody may have looked at the model since, or be about to before those deletes
