@@ -7,8 +7,10 @@ OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*/*.c))
 # The install script is assembled from parts, in this order, then one INSERT
 # for each shipped connector.
 SQL_PARTS = $(addprefix sql/, prologue.sql roles.sql tables.sql \
-	helpers.sql instance.sql models.sql destinations.sql \
-	secrets.sql cron.sql syncs.sql retention.sql runs.sql lifecycle.sql representation.sql installation.sql views.sql grants.sql)
+	helpers.sql announcements.sql instance.sql models.sql destinations.sql \
+	secrets.sql cron.sql syncs.sql retention.sql runs.sql \
+	preview.sql lifecycle.sql representation.sql installation.sql \
+	views.sql monitoring.sql grants.sql)
 CONNECTORS = $(wildcard $(srcdir)/sql/connectors/*.json)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA = $(filter-out $(DATA_built), $(wildcard sql/$(EXTENSION)--*.sql))

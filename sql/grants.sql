@@ -35,7 +35,8 @@ GRANT SELECT ON
     signalsmith.syncs,
     signalsmith.runs,
     signalsmith.row_errors,
-    signalsmith.run_progress
+    signalsmith.run_progress,
+    signalsmith.sync_health
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
 
 -- A view's functions are called by its reader; these show figures of runs by
@@ -58,6 +59,7 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.get_run(text),
     signalsmith.list_runs(text),
     signalsmith.wait_for_run(text, interval),
+    signalsmith.run_history(text, integer),
     signalsmith.check_installation()
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
 
@@ -85,6 +87,8 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.reset_sync(text),
     signalsmith.snapshot(text),
     signalsmith.preview_sync(text, integer),
+    signalsmith.preview_counts(text),
+    signalsmith.preview_requests(text, integer),
     signalsmith.approve_deletes(text)
 TO signalsmith_user, signalsmith_admin;
 

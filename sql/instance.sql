@@ -83,9 +83,13 @@ COMMENT ON FUNCTION signalsmith._heed_instance() IS
 CREATE FUNCTION signalsmith._end_all_runs(reason text) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    UPDATE signalsmith.run SET status = 'cancelled', error = reason, finished_at = clock_timestamp(),
-        phase = NULL, lease = lease + 1, runner_pid = NULL, runner_started_at = NULL
-    WHERE status IN ('queued', 'running');
+    WITH ended AS (
+        UPDATE signalsmith.run r SET status = 'cancelled', error = reason, finished_at = clock_timestamp(),
+            phase = NULL, lease = lease + 1, runner_pid = NULL, runner_started_at = NULL
+        WHERE status IN ('queued', 'running')
+        RETURNING r AS run
+    )
+    SELECT signalsmith._announce_run(run) FROM ended;
     UPDATE signalsmith.run SET deletes_held = 0 WHERE deletes_held > 0;
     DELETE FROM signalsmith.outbox;
 END;

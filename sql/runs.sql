@@ -116,8 +116,13 @@ COMMENT ON FUNCTION signalsmith._enqueue_due() IS
 CREATE FUNCTION signalsmith._cancel_queued(cancelled_run bigint, reason text) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    UPDATE signalsmith.run SET status = 'cancelled', phase = NULL, finished_at = clock_timestamp(), error = reason
-    WHERE id = cancelled_run AND status = 'queued';
+    WITH ended AS (
+        UPDATE signalsmith.run r
+        SET status = 'cancelled', phase = NULL, finished_at = clock_timestamp(), error = reason
+        WHERE id = cancelled_run AND status = 'queued'
+        RETURNING r AS run
+    )
+    SELECT signalsmith._announce_run(run) FROM ended;
     DELETE FROM signalsmith.outbox WHERE run_id = cancelled_run;
 END;
 COMMENT ON FUNCTION signalsmith._cancel_queued(bigint, text) IS 'cancels a run that waits, and is locked';
@@ -253,6 +258,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM signalsmith._move_sync_on(finished, permanent);
+    PERFORM signalsmith._announce_run(finished);
     PERFORM signalsmith._forget_old_runs(finished.sync_id);
     RETURN true;
 END
@@ -263,13 +269,7 @@ COMMENT ON FUNCTION signalsmith._finish_run(bigint, bigint, text, text, boolean)
 CREATE FUNCTION signalsmith.wait_for_run(run text, timeout interval DEFAULT '5 minutes') RETURNS text
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_wait_for_run';
 COMMENT ON FUNCTION signalsmith.wait_for_run(text, interval) IS
-    'waits until a run is over and returns its final status; an error when the timeout passes';
-
-CREATE FUNCTION signalsmith.preview_sync(sync text, max_rows integer DEFAULT 100)
-    RETURNS TABLE (operation text, key jsonb, data jsonb)
-    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_preview_sync';
-COMMENT ON FUNCTION signalsmith.preview_sync(text, integer) IS
-    'what a run would send now; sends nothing, and sees the caller''s own uncommitted changes';
+    'waits until a run is over and returns its final status; an error when the timeout passes; with signalsmith.show_progress on it tells about once a second how far the run is';
 
 -- The bundles that the run left in the outbox become those of a new run, which
 -- has its plan already and only delivers: exactly what was held is released.

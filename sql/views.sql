@@ -115,7 +115,9 @@ CREATE VIEW signalsmith.run_progress WITH (security_barrier) AS
             greatest(p.rows_read, r.rows_processed) AS rows_read,
             greatest(p.changes_planned, r.changes_planned) AS changes_planned,
             r.batches_sent,
-            CASE WHEN r.phase = 'deliver' THEN r.batches_planned END AS batches_total,
+            CASE WHEN r.phase = 'deliver' THEN r.batches_planned - (
+                SELECT coalesce(sum(length(o.batch_ends) / 4), 0) FROM signalsmith.outbox o
+                WHERE r.deletes_held > 0 AND o.run_id = r.id AND o.operation = 'delete') END AS batches_total,
             CASE WHEN r.phase = 'deliver' THEN r.rows_created + r.rows_updated + r.rows_deleted
                  ELSE p.rows_read END AS done,
             extract(epoch FROM clock_timestamp()
@@ -127,6 +129,6 @@ CREATE VIEW signalsmith.run_progress WITH (security_barrier) AS
     ORDER BY id;
 COMMENT ON VIEW signalsmith.run_progress IS 'the runs that are under way, and how far they are';
 COMMENT ON COLUMN signalsmith.run_progress.phase IS 'plan: the query runs and is compared; deliver: batches are sent';
-COMMENT ON COLUMN signalsmith.run_progress.batches_total IS 'known once the plan is made';
+COMMENT ON COLUMN signalsmith.run_progress.batches_total IS 'known once the plan is made; without those of deletes that are held';
 COMMENT ON COLUMN signalsmith.run_progress.rows_per_second IS 'rows read while planning, records confirmed while delivering';
 COMMENT ON COLUMN signalsmith.run_progress.eta IS 'time that is left, at the speed so far';

@@ -34,6 +34,7 @@ int			setting_max_workers = 4;
 int			setting_request_timeout = 30 * 1000;
 int			setting_run_retention = 30 * 24 * 60;
 int			setting_run_retention_count = 10000;
+bool		setting_show_progress = false;
 
 static void
 define_egress_settings(void)
@@ -150,6 +151,16 @@ define_plan_settings(void)
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
+static void
+define_session_settings(void)
+{
+	DefineCustomBoolVariable("signalsmith.show_progress",
+							 "Has wait_for_run tell how far the run is.",
+							 "A NOTICE about once a second, while something changes.",
+							 &setting_show_progress, false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
 void
 settings_define(void)
 {
@@ -157,6 +168,7 @@ settings_define(void)
 	define_instance_settings();
 	define_delivery_settings();
 	define_plan_settings();
+	define_session_settings();
 	fault_define_setting();
 	MarkGUCPrefixReserved("signalsmith");
 }

@@ -30,6 +30,7 @@ extern int	setting_max_workers;
 extern int	setting_request_timeout;	/* ms */
 extern int	setting_run_retention;	/* minutes */
 extern int	setting_run_retention_count;	/* of a sync */
+extern bool setting_show_progress;
 
 /* Defines them and reserves the prefix; called once, by _PG_init. */
 extern void settings_define(void);

@@ -18,10 +18,7 @@
 
 #include "base/fault.h"
 #include "base/settings.h"
-#include "connector/connector.h"
-#include "plan/plan.h"
 #include "run/planning.h"
-#include "store/outbox.h"
 #include "store/row_failure.h"
 
 /* Fewer deletes than this are never held. */
@@ -80,16 +77,10 @@ show_plan_progress(void *arg, const PlanFigures *figures)
 	((ShowProgress) arg) (figures->rows_processed, count_changes(figures));
 }
 
-/* Batches as large as the sync wants and the connector can. */
-static void
-batch_limits(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COUNT])
+void
+run_batch_limits(const SyncDefinition *definition, const Connector *connector,
+				 OutboxLimits limits[OPERATION_COUNT])
 {
-	Connector  *connector = connector_compile(definition->connector,
-											  definition->manifest,
-											  definition->config,
-											  definition->object);
-
-	connector_check_mode(connector, definition->mode);
 	for (int i = 0; i < OPERATION_COUNT; i++)
 	{
 		ConnectorLimits able = connector_limits(connector, (Operation) i);
@@ -99,6 +90,19 @@ batch_limits(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COU
 			limits[i].max_records = Min(limits[i].max_records, definition->batch_size);
 		limits[i].max_bytes = able.max_bytes;
 	}
+}
+
+/* Before the model runs: a connector that cannot do it need not be asked. */
+static void
+limit_batches(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COUNT])
+{
+	Connector  *connector = connector_compile(definition->connector,
+											  definition->manifest,
+											  definition->config,
+											  definition->object);
+
+	connector_check_mode(connector, definition->mode);
+	run_batch_limits(definition, connector, limits);
 }
 
 /*
@@ -134,13 +138,8 @@ run_model(const SyncDefinition *definition, const PlanOptions *options,
 	pgstat_report_activity(STATE_RUNNING, "signalsmith: staging the plan");
 }
 
-/*
- * Deletes beyond the sync's threshold wait for somebody to approve them: most
- * often the model is wrong, not the world.  After a promotion or a recovery all
- * of them wait.
- */
-static bool
-must_hold_deletes(const SyncDefinition *definition, const PlanFigures *figures)
+bool
+run_must_hold_deletes(const SyncDefinition *definition, const PlanFigures *figures)
 {
 	int64		deletes = figures->changes[OPERATION_DELETE];
 
@@ -180,7 +179,7 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	RunPlanFigures figures = {0};
 	char	   *snapshot_key;
 
-	batch_limits(definition, limits);
+	limit_batches(definition, limits);
 	snapshot_key = plan_snapshot_key(definition);
 	check_snapshot_key(definition, snapshot_key);
 
@@ -204,7 +203,7 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	figures.rows_unchanged = plan.rows_unchanged;
 	figures.rows_failed = plan.rows_rejected;
 	figures.changes_planned = count_changes(&plan);
-	if (must_hold_deletes(definition, &plan))
+	if (run_must_hold_deletes(definition, &plan))
 		figures.deletes_held = plan.changes[OPERATION_DELETE];
 	figures.snapshot_rows = plan.snapshot_rows;
 	figures.creates_supersede = plan.creates_supersede;

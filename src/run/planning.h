@@ -7,7 +7,10 @@
 
 #include "postgres.h"
 
+#include "connector/connector.h"
+#include "plan/plan.h"
 #include "run/run.h"
+#include "store/outbox.h"
 #include "store/run_record.h"
 
 /*
@@ -16,5 +19,22 @@
  * whatever makes the model unable to run; nothing is planned then.
  */
 extern void run_plan(RunClaim *claim, ShowProgress show_progress);
+
+/*
+ * The rules of a plan, which a preview applies too.
+ *
+ * Batches are as large as the sync wants and the connector can.
+ */
+extern void run_batch_limits(const SyncDefinition *definition,
+							 const Connector *connector,
+							 OutboxLimits limits[OPERATION_COUNT]);
+
+/*
+ * Deletes beyond the sync's threshold wait for somebody to approve them: most
+ * often the model is wrong, not the world.  After a promotion or a recovery all
+ * of them wait.
+ */
+extern bool run_must_hold_deletes(const SyncDefinition *definition,
+								  const PlanFigures *figures);
 
 #endif							/* SIGNALSMITH_PLANNING_H */

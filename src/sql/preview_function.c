@@ -1,11 +1,9 @@
 /*
  * preview_function.c
- *		preview_sync: what a run would send now.
+ *		preview_sync and preview_counts: the changes that a run would send now.
  *
- * The plan is made by the same code as a run's, but in the caller's own
- * transaction, so it sees what the caller has not committed.  The model runs as
- * the owner of the sync, as in a run: in a security-restricted operation, read
- * only, and never with more rights than the owner has.
+ * Deletes that the run would hold are shown too, after what it would send, and a
+ * NOTICE says that they would wait.
  */
 #include "postgres.h"
 
@@ -14,151 +12,81 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 
 #include "base/compat.h"
-#include "plan/plan.h"
-#include "sql/call.h"
-#include "store/definition.h"
-#include "store/scope.h"
+#include "sql/preview.h"
 
 SQL_FUNCTION(signalsmith_preview_sync);
+SQL_FUNCTION(signalsmith_preview_counts);
 
-typedef struct PreviewedChange
-{
-	Operation	operation;
-	RecordKey	key;
-	char	   *key_json;		/* UTF-8 */
-	char	   *data_json;		/* UTF-8; NULL for a delete */
-} PreviewedChange;
-
-typedef struct PreviewSink
-{
-	PlanSink	sink;
-	MemoryContext context;		/* of what is kept */
-	int64		max_rows;
-	List	   *changes;		/* of PreviewedChange */
-	int64		rejected;
-	char	   *first_reason;
-} PreviewSink;
-
-static char *
-copy_slice(Slice slice)
-{
-	return slice.length == 0 ? NULL : pnstrdup(slice.data, slice.length);
-}
-
-static void
-keep_change(PlanSink *sink, const PlannedChange *planned)
-{
-	PreviewSink *preview = (PreviewSink *) sink;
-	MemoryContext old_context;
-	PreviewedChange *change;
-
-	if (list_length(preview->changes) >= preview->max_rows)
-		return;
-	old_context = MemoryContextSwitchTo(preview->context);
-	change = palloc(sizeof(PreviewedChange));
-	change->operation = planned->operation;
-	change->key = planned->key;
-	change->key_json = copy_slice(planned->record.key);
-	change->data_json = copy_slice(planned->record.data);
-	preview->changes = lappend(preview->changes, change);
-	MemoryContextSwitchTo(old_context);
-}
-
-static void
-count_rejection(PlanSink *sink, Operation operation, Slice key,
-				const char *code, const char *message)
-{
-	PreviewSink *preview = (PreviewSink *) sink;
-
-	if (preview->rejected++ == 0)
-		preview->first_reason = MemoryContextStrdup(preview->context, message);
-}
-
-static int
-compare_keys(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(RecordKey));
-}
-
-static void
-drop_changes(PlanSink *sink, const RecordKey *keys, int key_count,
-			 int64 withdrawn[OPERATION_COUNT])
-{
-	PreviewSink *preview = (PreviewSink *) sink;
-	ListCell   *cell;
-
-	foreach(cell, preview->changes)
-	{
-		PreviewedChange *change = lfirst(cell);
-
-		if (bsearch(&change->key, keys, key_count, sizeof(RecordKey), compare_keys) == NULL)
-			continue;
-		withdrawn[change->operation]++;
-		preview->changes = foreach_delete_current(preview->changes, cell);
-	}
-}
-
-static void
-plan_as_owner(const SyncDefinition *definition, PreviewSink *preview)
-{
-	PlanOptions options = {0};
-	PlanFigures figures = {0};
-	Scope		scope;
-
-	owner_scope_enter(&scope, definition->owner);
-	plan_changes(definition, &options, &preview->sink, &figures);
-	owner_scope_leave(&scope);
-}
+/* --- changes --- */
 
 static Datum
-json_datum(const char *utf8)
+json_datum(Slice utf8)
 {
-	char	   *json = pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
+	char	   *json = pg_any_to_server(pnstrdup(utf8.data, utf8.length),
+										utf8.length, PG_UTF8);
 
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
 }
 
-static void
-return_changes(ReturnSetInfo *result, const PreviewSink *preview)
+/* Returns how many more may be shown. */
+static int64
+return_changes(ReturnSetInfo *result, const Preview *preview, Operation operation,
+			   int64 room)
 {
 	ListCell   *cell;
 
-	foreach(cell, preview->changes)
+	foreach(cell, preview->kept[operation])
 	{
 		const PreviewedChange *change = lfirst(cell);
 		Datum		values[3] = {0};
 		bool		nulls[3] = {false};
 
-		values[0] = CStringGetTextDatum(operation_name(change->operation));
-		values[1] = json_datum(change->key_json);
-		nulls[2] = change->data_json == NULL;
+		if (room-- <= 0)
+			return 0;
+		values[0] = CStringGetTextDatum(operation_name(operation));
+		values[1] = json_datum(change->record.key);
+		nulls[2] = operation == OPERATION_DELETE;
 		if (!nulls[2])
-			values[2] = json_datum(change->data_json);
+			values[2] = json_datum(change->record.data);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
+	return room;
 }
 
+/* In the order of sending; what would be held comes last. */
 static void
-tell_rejections(const PreviewSink *preview)
+return_all_changes(ReturnSetInfo *result, const Preview *preview)
 {
-	if (preview->rejected > 0)
-		ereport(NOTICE,
-				(errmsg_plural("%lld row would be rejected before it is sent",
-							   "%lld rows would be rejected before they are sent",
-							   (unsigned long) preview->rejected,
-							   (long long) preview->rejected),
-				 errdetail("The first one: %s", preview->first_reason)));
+	int64		room = preview->max_kept;
+
+	for (int i = 0; i < OPERATION_COUNT; i++)
+		if (preview_order[i] != OPERATION_DELETE || !preview->holds_deletes)
+			room = return_changes(result, preview, preview_order[i], room);
+	if (preview->holds_deletes)
+		return_changes(result, preview, OPERATION_DELETE, room);
 }
 
+/* Said when not everything is shown. */
+static void
+tell_counts(const Preview *preview)
+{
+	const int64 *changes = preview->figures.changes;
+
+	if (preview_count(preview) > preview->max_kept || preview->max_kept == 0)
+		ereport(NOTICE,
+				(errmsg("changes in all: %lld creates, %lld updates, %lld deletes",
+						(long long) changes[OPERATION_CREATE],
+						(long long) changes[OPERATION_UPDATE],
+						(long long) changes[OPERATION_DELETE])));
+}
+
+/* preview_sync(sync text, max_rows integer) */
 Datum
 signalsmith_preview_sync(PG_FUNCTION_ARGS)
 {
-	PreviewSink preview = {0};
-	SyncDefinition *definition;
-	int64		sync_id;
+	Preview    *preview;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
@@ -166,16 +94,62 @@ signalsmith_preview_sync(PG_FUNCTION_ARGS)
 				 errmsg("sync and max_rows must not be null")));
 	InitMaterializedSRF(fcinfo, 0);
 
-	preview.sink.change = keep_change;
-	preview.sink.reject = count_rejection;
-	preview.sink.withdraw = drop_changes;
-	preview.context = CurrentMemoryContext;
-	preview.max_rows = Max(0, PG_GETARG_INT32(1));
+	preview = preview_create(PG_GETARG_TEXT_PP(0), PG_GETARG_INT32(1));
+	preview_plan(preview);
+	tell_counts(preview);
+	preview_tell(preview);
+	return_all_changes((ReturnSetInfo *) fcinfo->resultinfo, preview);
+	return (Datum) 0;
+}
 
-	sync_id = find_for_caller("sync", text_to_cstring(PG_GETARG_TEXT_PP(0)), true);
-	definition = definition_read(sync_id);
-	plan_as_owner(definition, &preview);
-	tell_rejections(&preview);
-	return_changes((ReturnSetInfo *) fcinfo->resultinfo, &preview);
+/* --- counts --- */
+
+static void
+return_count(ReturnSetInfo *result, const char *outcome, int64 count, const char *remark)
+{
+	Datum		values[3] = {0};
+	bool		nulls[3] = {false};
+
+	values[0] = CStringGetTextDatum(outcome);
+	values[1] = Int64GetDatum(count);
+	nulls[2] = remark == NULL;
+	if (remark != NULL)
+		values[2] = CStringGetTextDatum(remark);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* preview_counts(sync text) */
+Datum
+signalsmith_preview_counts(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Preview    *preview;
+	const int64 *changes;
+	bool		held;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("sync must not be null")));
+	InitMaterializedSRF(fcinfo, 0);
+
+	preview = preview_create(PG_GETARG_TEXT_PP(0), 0);
+	preview_plan(preview);
+	changes = preview->figures.changes;
+	held = preview->holds_deletes;
+	return_count(result, "create", changes[OPERATION_CREATE], NULL);
+	return_count(result, "update", changes[OPERATION_UPDATE], NULL);
+	return_count(result, "delete", held ? 0 : changes[OPERATION_DELETE], NULL);
+	return_count(result, "held", held ? changes[OPERATION_DELETE] : 0,
+				 held ? psprintf(_("Deletes that wait for approval.  %s"),
+								 preview_hold_reason(preview)) : NULL);
+	return_count(result, "unchanged", preview->figures.rows_unchanged, NULL);
+	return_count(result, "left alone", preview->figures.rows_left_alone,
+				 preview->figures.rows_left_alone > 0 ?
+				 psprintf(_("Changed or new, but not for mode \"%s\"."),
+						  preview->definition->mode_name) : NULL);
+	return_count(result, "rejected", preview->rejected,
+				 preview->rejected > 0 ?
+				 psprintf(_("The first one: %s"), preview->first_reason) : NULL);
 	return (Datum) 0;
 }

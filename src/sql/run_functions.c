@@ -25,6 +25,9 @@
 #define FIRST_LOOK_MS 5
 #define LAST_LOOK_MS 200
 
+/* How often it tells how far the run is, if signalsmith.show_progress is on. */
+#define TELL_MS 1000
+
 SQL_FUNCTION(signalsmith_wake);
 SQL_FUNCTION(signalsmith_signal_runner);
 SQL_FUNCTION(signalsmith_progress);
@@ -97,6 +100,39 @@ read_run_status(int64 run_id, bool *ours)
 	return status;
 }
 
+static const char *const progress_query =
+"SELECT CASE WHEN phase = 'plan' THEN"
+"  format('planning, %s rows read, %s changes so far', rows_read, changes_planned)"
+" ELSE concat_ws(', ',"
+"  format('delivering, %s of %s batches sent', batches_sent, batches_total),"
+"  rows_per_second || ' rows a second', eta || ' left') END"
+" FROM signalsmith.run_progress WHERE run_id = 'run_' || $1";
+
+/* Tells how far the run is, unless it has not moved.  Returns what it said. */
+static char *
+tell_progress(int64 run_id, const char *status, char *said)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *news = NULL;
+	Scope		scope;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	scope_enter(&scope);
+	if (scope_execute(progress_query, "l", Int64GetDatum(run_id)) > 0)
+		news = scope_text(0, 1, context);
+	scope_leave(&scope);
+	PopActiveSnapshot();
+
+	if (news == NULL)
+		news = pstrdup(status);
+	if (said == NULL || strcmp(news, said) != 0)
+		ereport(NOTICE,
+				(errmsg("run_" INT64_FORMAT ": %s", run_id, news)));
+	if (said)
+		pfree(said);
+	return news;
+}
+
 static bool
 status_is_final(const char *status)
 {
@@ -140,6 +176,8 @@ signalsmith_wait_for_run(PG_FUNCTION_ARGS)
 	char	   *ref;
 	int64		run_id;
 	int64		deadline_ms;
+	int64		tell_at_ms = monotonic_ms() + TELL_MS;
+	char	   *said = NULL;
 	long		look_ms = FIRST_LOOK_MS;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
@@ -168,6 +206,11 @@ signalsmith_wait_for_run(PG_FUNCTION_ARGS)
 			refuse_to_wait_for_ourselves(ref);
 		if (monotonic_ms() >= deadline_ms)
 			give_up_waiting(ref, status);
+		if (setting_show_progress && monotonic_ms() >= tell_at_ms)
+		{
+			said = tell_progress(run_id, status, said);
+			tell_at_ms = monotonic_ms() + TELL_MS;
+		}
 		pfree(status);
 		wait_a_little(look_ms);
 		look_ms = Min(look_ms * 2, LAST_LOOK_MS);

@@ -1,0 +1,279 @@
+/*
+ * preview_requests.c
+ *		preview_requests: the very requests that a run would send first.
+ *
+ * They are cut and rendered as in a run, by the same code, from a plan that is
+ * thrown away.  What only a run has is a placeholder: the idempotency keys,
+ * which are made with the plan, and the run's own id.  Secrets are not opened
+ * here: the templates are given a word in place of each.  And who may use the
+ * destination without managing it sees what get_destination() would show him of
+ * its config.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#include "base/compat.h"
+#include "http/redact.h"
+#include "run/planning.h"
+#include "sql/preview.h"
+#include "store/scope.h"
+
+/* What stands for a secret, whatever functions the template applies to it. */
+#define SECRET_PLACEHOLDER "redacted"
+
+#define RUN_PLACEHOLDER "run_0"
+
+SQL_FUNCTION(signalsmith_preview_requests);
+
+typedef struct Renderer
+{
+	const Preview *preview;
+	Connector  *connector;
+	RunFacts	facts;
+	List	   *secret_names;	/* of char *, in UTF-8 */
+	ReturnSetInfo *result;
+	int			room;			/* requests that may still be returned */
+	int64		unrenderable;
+	char	   *first_fault;
+} Renderer;
+
+/* --- what the requests are made with --- */
+
+static char *
+to_utf8(const char *text)
+{
+	return pg_server_to_any(text, strlen(text), PG_UTF8);
+}
+
+static const char *
+read_placeholder(void *arg, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, ((Renderer *) arg)->secret_names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return SECRET_PLACEHOLDER;
+	return NULL;
+}
+
+/* The config as the caller may see it, and which secrets there are. */
+static Jsonb *
+read_destination(Renderer *renderer, int64 destination_id)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			caller = GetUserId();
+	Jsonb	   *config;
+	Scope		scope;
+	uint64		count;
+
+	scope_enter(&scope);
+	scope_execute("SELECT CASE WHEN signalsmith._may_manage($1::oid::regrole, owner) THEN config"
+				  "  ELSE signalsmith._redacted_config(config) END"
+				  " FROM signalsmith.destination WHERE id = $2",
+				  "ol", ObjectIdGetDatum(caller), Int64GetDatum(destination_id));
+	config = scope_jsonb(0, 1, context);
+
+	count = scope_execute("SELECT name FROM signalsmith.secret WHERE destination_id = $1",
+						  "l", Int64GetDatum(destination_id));
+	for (uint64 i = 0; i < count; i++)
+	{
+		char	   *name = scope_text(i, 1, context);
+		MemoryContext old_context = MemoryContextSwitchTo(context);
+
+		renderer->secret_names = lappend(renderer->secret_names, to_utf8(name));
+		MemoryContextSwitchTo(old_context);
+	}
+	scope_leave(&scope);
+	return config;
+}
+
+static void
+prepare_renderer(Renderer *renderer)
+{
+	const SyncDefinition *definition = renderer->preview->definition;
+	Jsonb	   *config = read_destination(renderer, definition->destination_id);
+
+	renderer->facts.sync_id = psprintf("sync_" INT64_FORMAT, definition->sync_id);
+	renderer->facts.sync_name = to_utf8(definition->sync_name);
+	renderer->facts.sync_mode = definition->mode_name;
+	renderer->facts.run_id = RUN_PLACEHOLDER;
+	renderer->connector = connector_compile(definition->connector,
+											definition->manifest, config,
+											definition->object);
+	connector_set_secrets(renderer->connector, read_placeholder, renderer);
+}
+
+/* --- showing a request --- */
+
+/* Redacts a header's value with the name in front, which tells what it is. */
+static char *
+redact_header(const HttpHeader *header)
+{
+	char	   *line = psprintf("%s: %s", header->name, header->value);
+
+	return redact_text(line, NULL, 0) + strlen(header->name) + 2;
+}
+
+static void
+push_text(JsonbParseState **state, JsonbIteratorToken token, const char *utf8)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
+	value.val.string.len = strlen(value.val.string.val);
+	pushJsonbValue(state, token, &value);
+}
+
+static Jsonb *
+headers_to_jsonb(const HttpRequest *request)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < request->header_count; i++)
+	{
+		push_text(&state, WJB_KEY, request->headers[i].name);
+		push_text(&state, WJB_VALUE, redact_header(&request->headers[i]));
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+static void
+return_request(Renderer *renderer, const HttpRequest *request)
+{
+	ReturnSetInfo *result = renderer->result;
+	Datum		values[4] = {0};
+	bool		nulls[4] = {false};
+
+	values[0] = CStringGetTextDatum(request->method);
+	values[1] = CStringGetTextDatum(request->url);
+	values[2] = JsonbPGetDatum(headers_to_jsonb(request));
+	nulls[3] = request->body == NULL;
+	if (!nulls[3])
+		values[3] = CStringGetTextDatum(pg_any_to_server(request->body,
+														 request->body_length,
+														 PG_UTF8));
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	renderer->room--;
+}
+
+/* --- cutting and rendering --- */
+
+/* As a run does: a batch that cannot be represented is split. */
+static void
+render_records(Renderer *renderer, Operation operation, BatchRecord *records, int count)
+{
+	Batch		batch = {
+		.operation = operation,
+		.attempt = 1,
+		.record_count = count,
+		.records = records
+	};
+	HttpRequest request;
+	char	   *error;
+
+	if (renderer->room <= 0)
+		return;
+	if (connector_render(renderer->connector, &renderer->facts, &batch, &request, &error))
+		return_request(renderer, &request);
+	else if (count > 1)
+	{
+		render_records(renderer, operation, records, count / 2);
+		render_records(renderer, operation, records + count / 2, count - count / 2);
+	}
+	else if (renderer->unrenderable++ == 0)
+		renderer->first_fault = error;
+}
+
+static Size
+record_bytes(const Record *record)
+{
+	return (Size) record->key.length + record->identifier.length + record->data.length;
+}
+
+static void
+render_operation(Renderer *renderer, Operation operation, const OutboxLimits *limits)
+{
+	List	   *changes = renderer->preview->kept[operation];
+	BatchRecord *records = palloc0(Max(1, list_length(changes)) * sizeof(BatchRecord));
+	Size		bytes = 0;
+	int			first = 0;
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, changes)
+	{
+		const Record *record = &((PreviewedChange *) lfirst(cell))->record;
+
+		if (count > first &&
+			(count - first >= limits->max_records ||
+			 (limits->max_bytes > 0 && bytes + record_bytes(record) > (Size) limits->max_bytes)))
+		{
+			render_records(renderer, operation, records + first, count - first);
+			first = count;
+			bytes = 0;
+		}
+		records[count++].record = *record;
+		bytes += record_bytes(record);
+	}
+	if (count > first)
+		render_records(renderer, operation, records + first, count - first);
+}
+
+static void
+render_all(Renderer *renderer, const OutboxLimits limits[OPERATION_COUNT])
+{
+	for (int i = 0; i < OPERATION_COUNT; i++)
+	{
+		Operation	operation = preview_order[i];
+
+		if (operation != OPERATION_DELETE || !renderer->preview->holds_deletes)
+			render_operation(renderer, operation, &limits[operation]);
+	}
+	if (renderer->unrenderable > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%lld row would be rejected because its request cannot be made",
+							   "%lld rows would be rejected because their requests cannot be made",
+							   (unsigned long) renderer->unrenderable,
+							   (long long) renderer->unrenderable),
+				 errdetail("The first one: %s", renderer->first_fault)));
+}
+
+/* preview_requests(sync text, max_requests integer) */
+Datum
+signalsmith_preview_requests(PG_FUNCTION_ARGS)
+{
+	Renderer	renderer = {0};
+	OutboxLimits limits[OPERATION_COUNT];
+	Preview    *preview;
+	int64		largest = 1;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("sync and max_requests must not be null")));
+	InitMaterializedSRF(fcinfo, 0);
+
+	preview = preview_create(PG_GETARG_TEXT_PP(0), 0);
+	renderer.preview = preview;
+	renderer.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	renderer.room = Max(0, PG_GETARG_INT32(1));
+	prepare_renderer(&renderer);
+	connector_check_mode(renderer.connector, preview->definition->mode);
+
+	run_batch_limits(preview->definition, renderer.connector, limits);
+	for (int i = 0; i < OPERATION_COUNT; i++)
+		largest = Max(largest, limits[i].max_records);
+	preview->max_kept = renderer.room * largest;
+	preview_plan(preview);
+	preview_tell(preview);
+	render_all(&renderer, limits);
+	return (Datum) 0;
+}
