@@ -7,7 +7,7 @@ OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*/*.c))
 # The install script is assembled from parts, in this order, then one INSERT
 # for each shipped connector.
 SQL_PARTS = $(addprefix sql/, prologue.sql roles.sql tables.sql \
-	helpers.sql instance.sql models.sql destinations.sql \
+	helpers.sql instance.sql models.sql destinations.sql connectors.sql \
 	secrets.sql cron.sql syncs.sql retention.sql runs.sql lifecycle.sql representation.sql installation.sql views.sql grants.sql)
 CONNECTORS = $(wildcard $(srcdir)/sql/connectors/*.json)
 DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
@@ -16,7 +16,7 @@ DATA = $(filter-out $(DATA_built), $(wildcard sql/$(EXTENSION)--*.sql))
 PG_CPPFLAGS = -I$(srcdir)/src -DSIGNALSMITH_VERSION='"$(EXTVERSION)"' \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CFLAGS = -std=gnu99 -fvisibility=hidden
-SHLIB_LINK = -lcurl -lcrypto
+SHLIB_LINK = -lcurl -lcrypto -lz
 
 # For tests alone: places where the setting signalsmith.fault makes things go
 # wrong (src/base/fault.h).

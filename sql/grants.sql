@@ -34,7 +34,9 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.get_run(text),
     signalsmith.list_runs(text),
     signalsmith.wait_for_run(text, interval),
-    signalsmith.check_installation()
+    signalsmith.check_installation(),
+    signalsmith.render_request(text, text, json, text),
+    signalsmith.interpret_answer(text, text, json, integer, text, jsonb, text)
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
 
 GRANT EXECUTE ON FUNCTION
