@@ -8,7 +8,7 @@ OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*/*.c))
 # for each shipped connector.
 SQL_PARTS = $(addprefix sql/, prologue.sql roles.sql tables.sql \
 	helpers.sql announcements.sql instance.sql models.sql destinations.sql \
-	secrets.sql cron.sql syncs.sql retention.sql runs.sql \
+	connectors.sql secrets.sql cron.sql syncs.sql retention.sql runs.sql \
 	preview.sql lifecycle.sql representation.sql installation.sql \
 	views.sql monitoring.sql grants.sql)
 CONNECTORS = $(wildcard $(srcdir)/sql/connectors/*.json)
@@ -18,7 +18,7 @@ DATA = $(filter-out $(DATA_built), $(wildcard sql/$(EXTENSION)--*.sql))
 PG_CPPFLAGS = -I$(srcdir)/src -DSIGNALSMITH_VERSION='"$(EXTVERSION)"' \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CFLAGS = -std=gnu99 -fvisibility=hidden
-SHLIB_LINK = -lcurl -lcrypto
+SHLIB_LINK = -lcurl -lcrypto -lz
 
 # For tests alone: places where the setting signalsmith.fault makes things go
 # wrong (src/base/fault.h).

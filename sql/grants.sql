@@ -60,7 +60,9 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.list_runs(text),
     signalsmith.wait_for_run(text, interval),
     signalsmith.run_history(text, integer),
-    signalsmith.check_installation()
+    signalsmith.check_installation(),
+    signalsmith.render_request(text, text, json, text),
+    signalsmith.interpret_answer(text, text, json, integer, text, jsonb, text)
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
 
 GRANT EXECUTE ON FUNCTION

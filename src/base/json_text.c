@@ -398,6 +398,33 @@ json_text_next_member(JsonTextCursor *cursor, Slice *name, Slice *value)
 	return true;
 }
 
+void
+json_text_begin_elements(JsonTextCursor *cursor, Slice array)
+{
+	cursor->end = array.data + array.length;
+	cursor->position = skip_space(array.data, cursor->end);
+	if (cursor->position < cursor->end && *cursor->position == '[')
+		cursor->position++;
+	else
+		cursor->position = cursor->end;
+}
+
+bool
+json_text_next_element(JsonTextCursor *cursor, Slice *value)
+{
+	const char *end = cursor->end;
+	const char *start = skip_space(cursor->position, end);
+
+	if (start < end && *start == ',')
+		start = skip_space(start + 1, end);
+	if (start >= end || *start == ']')
+		return false;
+	cursor->position = skip_value(start, end);
+	value->data = start;
+	value->length = cursor->position - start;
+	return true;
+}
+
 /* Whether a JSON string, with its quotes, spells this name. */
 static bool
 string_is(Slice string, Slice name)

@@ -68,6 +68,10 @@ typedef struct JsonTextCursor
 extern void json_text_begin_members(JsonTextCursor *cursor, Slice object);
 extern bool json_text_next_member(JsonTextCursor *cursor, Slice *name, Slice *value);
 
+/* The same for the elements of an array. */
+extern void json_text_begin_elements(JsonTextCursor *cursor, Slice array);
+extern bool json_text_next_element(JsonTextCursor *cursor, Slice *value);
+
 /*
  * Finds a member, or by a path of names a member of a member.  Names are plain
  * UTF-8, without quotes or escapes.  Of several members of one name (type json

@@ -61,16 +61,20 @@ typedef struct Slice
 } Slice;
 
 /*
- * One record of a change as the outbox holds it, in UTF-8 JSON text.
+ * One record of a change as the outbox holds it, in UTF-8 JSON text; slices are
+ * empty where there is nothing.
  *
  * key is an object of the primary key's columns; identifier the value that
- * matches the record at the destination; data the object of mapped fields
- * (empty for a delete).
+ * matches the record at the destination; id what the destination itself calls
+ * it, and version what its next change has to name, both as its answers said;
+ * data the object of mapped fields (empty for a delete).
  */
 typedef struct Record
 {
 	Slice		key;
 	Slice		identifier;
+	Slice		id;
+	Slice		version;
 	Slice		data;
 } Record;
 

@@ -29,9 +29,18 @@ static const char *const class_names[] = {
 	[CLASS_PARTIAL] = "partial"
 };
 
+const char *
+outcome_class_name(OutcomeClass class)
+{
+	return class_names[class];
+}
+
+/* A lookup finds a record, or finds it absent: gone, to a delete. */
 int
 class_from_name(Compiler *compiler, const char *path, const char *name)
 {
+	if (strcmp(name, "absent") == 0)
+		return CLASS_GONE_OK;
 	for (int i = 0; i < (int) lengthof(class_names); i++)
 		if (strcmp(name, class_names[i]) == 0)
 			return i;

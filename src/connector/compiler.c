@@ -216,3 +216,40 @@ compiler_utf8(const Compiler *compiler, const char *path, const char *text)
 		compiler_fault(compiler, path, NULL, "It cannot be represented in UTF-8.");
 	return out.data;
 }
+
+void
+compiler_declare_secret(const Compiler *compiler, const char *name, const char *description)
+{
+	SecretSpecs *secrets = compiler->secrets;
+
+	secrets->specs = secrets->count == 0 ? palloc(sizeof(SecretSpec)) :
+		repalloc(secrets->specs, (secrets->count + 1) * sizeof(SecretSpec));
+	secrets->specs[secrets->count].name = name;
+	secrets->specs[secrets->count].description = description;
+	secrets->specs[secrets->count++].needed = false;
+}
+
+void
+compiler_use_secret(const Compiler *compiler, const char *path, const char *name, bool needed)
+{
+	SecretSpecs *secrets = compiler->secrets;
+	const char **names;
+
+	for (int i = 0; i < secrets->count; i++)
+		if (strcmp(name, secrets->specs[i].name) == 0)
+		{
+			secrets->specs[i].needed |= needed;
+			return;
+		}
+	if (secrets->any_name || compiler->in_config)
+	{
+		compiler_declare_secret(compiler, name, NULL);
+		secrets->specs[secrets->count - 1].needed = needed;
+		return;
+	}
+	names = palloc(secrets->count * sizeof(char *));
+	for (int i = 0; i < secrets->count; i++)
+		names[i] = secrets->specs[i].name;
+	compiler_fault(compiler, path, choice_hint(name, names, secrets->count),
+				   "No secret \"%s\" is declared.", name);
+}

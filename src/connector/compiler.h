@@ -11,15 +11,48 @@
 #include "utils/jsonb.h"
 #include "utils/jsonpath.h"
 
+/* What templates have referred to since somebody cleared it. */
+typedef struct References
+{
+	bool		id;
+	bool		version;
+} References;
+
+typedef struct SecretSpec
+{
+	const char *name;
+	const char *description;	/* or NULL */
+	bool		needed;			/* nothing can be sent without */
+} SecretSpec;
+
+/* Shared by copies of a compiler. */
+typedef struct SecretSpecs
+{
+	bool		any_name;		/* using one declares it */
+	int			count;
+	SecretSpec *specs;
+} SecretSpecs;
+
 typedef struct Compiler
 {
 	const char *connector;		/* name */
 	bool		in_config;		/* the manifest is the destination's config */
 	Jsonb	   *config;			/* with defaults filled in; or NULL */
 	const char *object;			/* or NULL */
-	const char **secrets;		/* names that are declared */
-	int			secret_count;	/* -1: any name goes */
+	SecretSpecs *secrets;
+	References *references;
 } Compiler;
+
+/* Declares a secret; description may be NULL. */
+extern void compiler_declare_secret(const Compiler *compiler, const char *name,
+									const char *description);
+
+/*
+ * Notes that a secret is used: raises unless it is declared, or used by the
+ * config itself.  "needed": nothing can be sent while it is not set.
+ */
+extern void compiler_use_secret(const Compiler *compiler, const char *path,
+								const char *name, bool needed);
 
 /*
  * Raises ERRCODE_INVALID_PARAMETER_VALUE: the manifest (or the config) is wrong

@@ -193,8 +193,8 @@ check_config_keys(const Compiler *compiler, const JsonbMember *properties, int p
 	{
 		int			j;
 
-		for (j = 0; j < compiler->secret_count; j++)
-			if (strcmp(members[i].name, compiler->secrets[j]) == 0)
+		for (j = 0; j < compiler->secrets->count; j++)
+			if (strcmp(members[i].name, compiler->secrets->specs[j].name) == 0)
 				config_fault(compiler, members[i].name,
 							 psprintf("Use set_secret(destination, '%s', value).", members[i].name),
 							 "It is a secret, and secrets are not kept in the config.");
@@ -241,14 +241,15 @@ read_schema(Compiler *compiler, const JsonbValue *schema, JsonbMember **properti
 		compiler_fault(compiler, "config", NULL, "It must be an object, not %s.",
 					   jsonb_type_phrase(schema));
 	*count = jsonb_members(schema, properties);
-	compiler->secrets = palloc(*count * sizeof(char *));
 	for (int i = 0; i < *count; i++)
 	{
 		const char *path = path_member("config", (*properties)[i].name);
 
 		check_keys(compiler, path, &(*properties)[i].value, property_keys, lengthof(property_keys));
 		if (read_bool(compiler, path, &(*properties)[i].value, "secret", false))
-			compiler->secrets[compiler->secret_count++] = (*properties)[i].name;
+			compiler_declare_secret(compiler, (*properties)[i].name,
+									read_string(compiler, path, &(*properties)[i].value,
+												"description", false));
 	}
 }
 

@@ -10,8 +10,8 @@
 #include "connector/compiler.h"
 
 /*
- * Checks the manifest's "config" block, then the config against it, and sets
- * compiler->config (defaults filled in) and compiler->secrets.
+ * Checks the manifest's "config" block, then the config against it, sets
+ * compiler->config (defaults filled in) and declares its secrets.
  */
 extern void config_check(Compiler *compiler, const JsonbValue *schema, Jsonb *config);
 

@@ -37,6 +37,23 @@ typedef const char *(*SecretReader) (void *arg, const char *name);
 
 extern void connector_set_secrets(Connector *connector, SecretReader secret, void *arg);
 
+/* Lets something that is no secret stand for each. */
+extern void connector_set_placeholders(Connector *connector);
+
+/*
+ * Raises ERRCODE_INVALID_PARAMETER_VALUE when the connector knows no secret of
+ * that name, or it cannot have that value.  The value is not part of a message.
+ */
+extern void connector_check_secret(const Connector *connector, const char *name,
+								   const char *value);
+
+/*
+ * Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE when a secret is not set
+ * without which nothing can be sent.
+ */
+extern void connector_require_secrets(const Connector *connector,
+									  const char *destination_name);
+
 typedef struct ConnectorLimits
 {
 	int			batch_size;		/* records; 0: the setting's default */
@@ -45,6 +62,34 @@ typedef struct ConnectorLimits
 } ConnectorLimits;
 
 extern ConnectorLimits connector_limits(const Connector *connector, Operation operation);
+
+/* Raises ERRCODE_FEATURE_NOT_SUPPORTED when there is no such operation. */
+extern void connector_check_operation(const Connector *connector, Operation operation);
+extern bool connector_has_operation(const Connector *connector, Operation operation);
+
+/*
+ * Whether answers say what the destination calls a record, or which version of
+ * it there is: then the snapshot has to keep it.
+ */
+extern bool connector_captures(const Connector *connector);
+
+/* Can the operation not be done without the record's id, or its version? */
+extern bool connector_needs_id(const Connector *connector, Operation operation);
+extern bool connector_needs_version(const Connector *connector, Operation operation);
+
+/* When the destination is asked for a record's id and version. */
+typedef enum LookupWhen
+{
+	LOOKUP_NEVER,
+	LOOKUP_ON_CONFLICT,			/* when an answer says that it is needed */
+	LOOKUP_MISSING,				/* the same, and where they are not known */
+	LOOKUP_ALWAYS
+} LookupWhen;
+
+extern LookupWhen connector_lookup_when(const Connector *connector);
+
+/* How many records a lookup may ask for. */
+extern int	connector_lookup_size(const Connector *connector);
 
 /*
  * Whether a request may be sent again when nobody knows what became of it.
@@ -71,6 +116,7 @@ typedef struct BatchRecord
 typedef struct Batch
 {
 	Operation	operation;
+	bool		is_lookup;		/* asks for the records instead */
 	pg_uuid_t	id;
 	int			attempt;		/* from 1 */
 	int			record_count;
@@ -103,9 +149,17 @@ typedef enum OutcomeClass
 	CLASS_UNKNOWN				/* sent; nobody knows */
 } OutcomeClass;
 
+extern const char *outcome_class_name(OutcomeClass class);
+
+/*
+ * id and version are what the answer says, JSON in UTF-8, else empty.  A
+ * lookup's record that the destination does not have is CLASS_GONE_OK.
+ */
 typedef struct RecordOutcome
 {
 	OutcomeClass class;
+	Slice		id;
+	Slice		version;
 	const char *code;			/* the vendor's word, or NULL */
 	const char *message;		/* cut to a sane length, or NULL */
 } RecordOutcome;

@@ -7,8 +7,10 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
 #include "utils/jsonpath.h"
 
+#include "base/digest.h"
 #include "connector/compiler.h"
 #include "connector/connector.h"
 #include "connector/template.h"
@@ -66,6 +68,22 @@ typedef enum AttributionMode
 	ATTRIBUTE_COUNTS /* only how many failed */
 } AttributionMode;
 
+/* What a record's id or version is made of. */
+typedef struct CapturePart
+{
+	const char *name;			/* in an object of several */
+	JsonPath   *path;			/* in the answer, or the row's result */
+	char	   *header;			/* or this header */
+	int			segment;		/* of a path or URL there; 0: all of it */
+} CapturePart;
+
+typedef struct Capture
+{
+	bool		is_object;
+	int			part_count;
+	CapturePart *parts;
+} Capture;
+
 /* Where results are in an answer, and what they say. */
 typedef struct ResultList
 {
@@ -76,11 +94,14 @@ typedef struct ResultList
 	int			class;			/* else this */
 	JsonPath   *error;
 	JsonPath   *code;
+	Capture    *id;				/* or NULL */
+	Capture    *version;
 } ResultList;
 
 typedef struct RowsSpec
 {
 	AttributionMode mode;
+	bool		of_lookup;
 	int			list_count;
 	ResultList *lists;
 	TextTemplate *token;		/* what we sent for the row */
@@ -89,6 +110,8 @@ typedef struct RowsSpec
 	JsonPath   *failed;			/* ATTRIBUTE_COUNTS: one of these two */
 	JsonPath   *accepted;
 	int			otherwise;		/* class of rows that no result names */
+	Capture    *id;				/* ATTRIBUTE_ALL, of one record; or NULL */
+	Capture    *version;
 } RowsSpec;
 
 typedef struct RespondSpec
@@ -98,7 +121,16 @@ typedef struct RespondSpec
 	RowsSpec	rows;
 	JsonPath   *error;
 	JsonPath   *code;
+	Capture    *existing_id;	/* in the answer that it exists; or NULL */
 } RespondSpec;
+
+/* Compiles a member that says where an id or version is; NULL: there is none. */
+extern Capture *capture_compile(Compiler *compiler, const char *path,
+								const JsonbValue *json, const char *name,
+								bool whole_answer);
+
+/* JSON in UTF-8, palloc'ed; empty when there is none.  capture may be NULL. */
+extern Slice capture_value(const Capture *capture, Jsonb *json, const HttpAnswer *answer);
 
 /*
  * An answer's body as jsonb, in the server's encoding; NULL when it is not what
@@ -117,7 +149,7 @@ extern bool answer_select_first(Jsonb *document, JsonPath *path, JsonbValue *fir
 extern char *answer_select_text(Jsonb *document, JsonPath *path);
 extern bool answer_matches(Jsonb *document, JsonPath *predicate);
 
-/* --- requests (render.c) --- */
+/* --- requests (request.c, auth.c; rendered by render.c, encode.c) --- */
 
 typedef struct HeaderTemplate
 {
@@ -125,34 +157,123 @@ typedef struct HeaderTemplate
 	TextTemplate *value;
 } HeaderTemplate;
 
+typedef struct HeaderList
+{
+	int			count;
+	HeaderTemplate *headers;
+} HeaderList;
+
 typedef struct QueryTemplate
 {
 	TextTemplate *name;
 	TextTemplate *value;
+	bool		of_each;		/* a value of each record of the batch ... */
+	Slice		joint;			/* ... with this in between; empty: the
+								 * parameter is repeated */
 } QueryTemplate;
 
-/* One kind of operation: create, update, upsert or delete. */
-typedef struct OperationSpec
+typedef struct QueryList
 {
-	const char *name;
+	int			count;
+	QueryTemplate *parameters;
+} QueryList;
+
+typedef enum Encoding
+{
+	ENCODE_JSON,
+	ENCODE_NDJSON,
+	ENCODE_FORM,				/* application/x-www-form-urlencoded */
+	ENCODE_CSV
+} Encoding;
+
+typedef struct CsvColumn
+{
+	Slice		name;
+	TextTemplate *value;
+} CsvColumn;
+
+typedef struct CsvSpec
+{
+	int			column_count;	/* 0: the fields of the first record */
+	CsvColumn  *columns;
+	bool		without_header;
+	char		delimiter;
+	Slice		line_end;
+	Slice		null;
+} CsvSpec;
+
+/* What makes up one kind of request. */
+typedef struct RequestSpec
+{
 	char	   *method;
 	TextTemplate *path;
 	bool		path_ends_in_slash; /* as written */
-	int			query_count;
-	QueryTemplate *query;
-	int			header_count;	/* all that are sent, defaults included */
-	HeaderTemplate *headers;
+	QueryList	query;
+	HeaderList	headers;		/* all that are sent, defaults included */
+	Encoding	encoding;
+	bool		gzip;
 	Template   *body;			/* of a request for one record */
 	Template   *envelope;		/* of a request for several ... */
 	Template   *row;			/* ... and of each record in it */
-	bool		is_batch;		/* envelope and row count, not body */
+	int			line_count;		/* ENCODE_NDJSON: lines of each record */
+	Template  **lines;
+	CsvSpec		csv;
+	bool		takes_many;		/* it could carry several records */
 	bool		names_record;	/* in its URL */
+} RequestSpec;
+
+/* One kind of operation: create, update, upsert, delete, or a lookup. */
+typedef struct OperationSpec
+{
+	const char *name;
+	RequestSpec request;
+	bool		is_lookup;
+	bool		is_batch;		/* carries several records, if there are some */
 	bool		idempotent;		/* doing it twice is as good as once */
+	bool		uses_id;		/* it cannot be done without */
+	bool		uses_version;
 	int			max_records;	/* 0: the setting's default */
 	int			max_bytes;		/* of a body; 0: any */
+	int			max_record_bytes;	/* of a record in it; 0: any */
 	RuleList	rules;			/* before the connector's */
 	RespondSpec respond;
 } OperationSpec;
+
+/* A signature that is made anew for each attempt. */
+typedef enum KeyFormat
+{
+	KEY_TEXT,					/* the secret itself */
+	KEY_BASE64,
+	KEY_HEX,
+	KEY_WHSEC					/* base64 after "whsec_" */
+} KeyFormat;
+
+typedef struct SignatureSpec
+{
+	const char *secret;			/* name */
+	bool		optional;		/* unsigned while the secret is not set */
+	KeyFormat	format;
+	DigestKind	digest;
+	bool		as_hex;			/* else base64 */
+	TextTemplate *text;			/* what is signed */
+	HeaderList	headers;
+} SignatureSpec;
+
+typedef struct BodyMember
+{
+	Slice		name;			/* JSON string with a colon behind it */
+	Template   *value;
+} BodyMember;
+
+typedef struct AuthSpec
+{
+	TextTemplate *user;			/* basic authentication; or NULL */
+	TextTemplate *password;
+	QueryList	query;
+	int			member_count;	/* of JSON and form bodies */
+	BodyMember *members;
+	SignatureSpec *signature;	/* or NULL */
+} AuthSpec;
 
 struct Connector
 {
@@ -160,10 +281,15 @@ struct Connector
 	bool		needs_object;	/* and has none */
 	char	   *base_url;		/* without query */
 	char	   *base_query;		/* or NULL */
+	AuthSpec	auth;
 	RuleList	rules;
 	int			max_in_flight;	/* 0: the setting's default */
 	OperationSpec *operations[OPERATION_COUNT]; /* NULL: it cannot do that */
+	OperationSpec *lookup;		/* or NULL */
+	LookupWhen	lookup_when;
 
+	int			secret_count;	/* that are declared, or referred to */
+	SecretSpec *secrets;
 	SecretReader secret;
 	void	   *secret_arg;
 };
@@ -171,9 +297,61 @@ struct Connector
 /* Appends the rendered rows of the batch (template.c). */
 extern bool append_rows(Evaluation *evaluation, StringInfo out);
 
-/* --- compiling parts (respond.c) --- */
+/* A secret's value, or NULL with evaluation->error set. */
+extern const char *read_secret(Evaluation *evaluation, const char *name);
+
+/*
+ * The body of a request in its encoding (encode.c); false, with the error set,
+ * when it cannot be had.
+ */
+extern bool encode_body(const Connector *connector, const OperationSpec *operation,
+						Evaluation *evaluation, StringInfo out);
+
+/* Appends a text as a header's value; checks it. */
+extern bool append_header_value(const HeaderTemplate *header, Evaluation *evaluation,
+								HttpHeader *result);
+
+/*
+ * What authentication adds to a request: members of a JSON body, parameters of
+ * the URL are read from the spec; these are the headers (auth.c).
+ */
+extern int	auth_header_limit(const AuthSpec *auth);
+extern bool auth_append_headers(const Connector *connector, Evaluation *evaluation,
+								HttpRequest *request);
+
+/* What is wrong with a secret's value, for people; NULL: nothing. */
+extern const char *auth_secret_fault(const AuthSpec *auth, const char *name,
+									 const char *value);
+
+/* --- compiling parts (request.c, auth.c, respond.c) --- */
+
+/* The headers of an object's member are added to a list of HeaderTemplate. */
+extern void read_headers(Compiler *compiler, const char *path, const JsonbValue *object,
+						 const char *name, int sees, List **headers);
+extern HeaderList header_list(const List *headers);
+extern void read_query(Compiler *compiler, const char *path, const JsonbValue *object,
+					   QueryList *query);
+
+extern void request_compile(Compiler *compiler, const char *path, const JsonbValue *json,
+							const JsonbValue *manifest, RequestSpec *request);
+
+extern bool request_has_body(const RequestSpec *request, bool is_batch);
+
+/* Raises when something in a request for several is of one of them. */
+extern void request_check_batch(Compiler *compiler, const char *path,
+								const RequestSpec *request);
+
+extern void auth_compile(Compiler *compiler, const JsonbValue *json, AuthSpec *auth);
 
 extern void respond_compile(Compiler *compiler, const char *path,
-							const JsonbValue *json, RespondSpec *respond);
+							const JsonbValue *json, bool is_lookup,
+							RespondSpec *respond);
+
+/* The request that a batch is for. */
+static inline const OperationSpec *
+batch_operation(const Connector *connector, const Batch *batch)
+{
+	return batch->is_lookup ? connector->lookup : connector->operations[batch->operation];
+}
 
 #endif							/* SIGNALSMITH_CONNECTOR_INTERNAL_H */

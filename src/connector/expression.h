@@ -56,4 +56,10 @@ extern bool function_apply(const Function *function, Value *value,
 						   const Value *arguments, int argument_count,
 						   const char **error);
 
+/*
+ * A segment of a path or of a URL's path: from 1, or from the end when negative.
+ * False when it has no such segment.
+ */
+extern bool path_segment(Slice text, int number, Slice *segment);
+
 #endif							/* SIGNALSMITH_EXPRESSION_H */

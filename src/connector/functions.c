@@ -8,15 +8,12 @@
  */
 #include "postgres.h"
 
-#include "common/base64.h"
-#include "common/cryptohash.h"
-#include "common/md5.h"
-#include "common/sha2.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
 #include "base/json_text.h"
-#include "connector/expression.h"
+#include "connector/function.h"
+#include "connector/template.h"
 
 struct Function
 {
@@ -24,18 +21,14 @@ struct Function
 	int			min_arguments;
 	int			max_arguments;
 	bool		takes_anything; /* null, absent, objects and arrays too */
-
-	/* text is set unless takes_anything. */
-	bool		(*apply) (Value *value, Slice text, const Value *arguments,
-						  int argument_count, const char **error);
+	ApplyFunction apply;
 };
 
-static void
-set_text(Value *value, const char *data, size_t length)
+static bool
+is_nothing(const Value *value)
 {
-	value->kind = VALUE_TEXT;
-	value->data.data = data;
-	value->data.length = length;
+	return value->kind == VALUE_ABSENT ||
+		(value->kind == VALUE_JSON && value->data.data[0] == 'n');
 }
 
 /* --- text --- */
@@ -57,7 +50,7 @@ apply_trim(Value *value, Slice text, const Value *arguments, int argument_count,
 	}
 	while (text.length > 0 && is_space(text.data[text.length - 1]))
 		text.length--;
-	set_text(value, text.data, text.length);
+	function_set_text(value, text.data, text.length);
 	return true;
 }
 
@@ -73,7 +66,7 @@ apply_lower(Value *value, Slice text, const Value *arguments, int argument_count
 
 	for (uint32 i = 0; i < text.length; i++)
 		result[i] = pg_ascii_tolower((unsigned char) result[i]);
-	set_text(value, result, text.length);
+	function_set_text(value, result, text.length);
 	return true;
 }
 
@@ -85,7 +78,7 @@ apply_upper(Value *value, Slice text, const Value *arguments, int argument_count
 
 	for (uint32 i = 0; i < text.length; i++)
 		result[i] = pg_ascii_toupper((unsigned char) result[i]);
-	set_text(value, result, text.length);
+	function_set_text(value, result, text.length);
 	return true;
 }
 
@@ -99,7 +92,7 @@ filter_bytes(Value *value, Slice text, const char *bytes, size_t count, bool kee
 	for (uint32 i = 0; i < text.length; i++)
 		if ((memchr(bytes, text.data[i], count) != NULL) == keep)
 			result[length++] = text.data[i];
-	set_text(value, result, length);
+	function_set_text(value, result, length);
 }
 
 static bool
@@ -167,7 +160,7 @@ apply_substr(Value *value, Slice text, const Value *arguments, int argument_coun
 	start = p;
 	while (count-- > 0 && p < end)
 		p += Min(pg_utf_mblen((const unsigned char *) p), end - p);
-	set_text(value, start, p - start);
+	function_set_text(value, start, p - start);
 	return true;
 }
 
@@ -187,7 +180,7 @@ apply_concat(Value *value, Slice text, const Value *arguments, int argument_coun
 			continue;			/* as SQL's concat */
 		appendBinaryStringInfo(&out, more.data, more.length);
 	}
-	set_text(value, out.data, out.len);
+	function_set_text(value, out.data, out.len);
 	return true;
 }
 
@@ -198,102 +191,8 @@ apply_urlencode(Value *value, Slice text, const Value *arguments, int argument_c
 	StringInfoData out;
 
 	initStringInfo(&out);
-	for (uint32 i = 0; i < text.length; i++)
-	{
-		unsigned char c = text.data[i];
-
-		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-			(c >= '0' && c <= '9') || (c != '\0' && strchr("-._~", c) != NULL))
-			appendStringInfoChar(&out, c);
-		else
-			appendStringInfo(&out, "%%%02X", c);
-	}
-	set_text(value, out.data, out.len);
-	return true;
-}
-
-/* --- digests --- */
-
-static void
-set_hex(Value *value, const uint8 *digest, size_t length)
-{
-	static const char digits[] = "0123456789abcdef";
-	char	   *hex = palloc(length * 2 + 1);
-
-	for (size_t i = 0; i < length; i++)
-	{
-		hex[i * 2] = digits[digest[i] >> 4];
-		hex[i * 2 + 1] = digits[digest[i] & 15];
-	}
-	hex[length * 2] = '\0';
-	set_text(value, hex, length * 2);
-}
-
-static void
-set_base64(Value *value, const uint8 *bytes, size_t length)
-{
-	int			size = pg_b64_enc_len(length) + 1;
-	char	   *text = palloc(size);
-
-	set_text(value, text, pg_b64_encode((const char *) bytes, length, text, size));
-}
-
-/* Digests come in hexadecimal digits, or in base64 where asked for. */
-static bool
-set_digest(Value *value, pg_cryptohash_type type, size_t digest_length, Slice text,
-		   const Value *arguments, int argument_count, const char **error)
-{
-	pg_cryptohash_ctx *context;
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	Slice		form = {.data = "hex",.length = 3};
-	bool		done;
-
-	if (argument_count > 0 && !value_text(&arguments[0], &form))
-		form.length = 0;
-	context = pg_cryptohash_create(type);
-	done = context != NULL &&
-		pg_cryptohash_init(context) == 0 &&
-		pg_cryptohash_update(context, (const uint8 *) text.data, text.length) == 0 &&
-		pg_cryptohash_final(context, digest, digest_length) == 0;
-	pg_cryptohash_free(context);
-	if (!done)
-	{
-		*error = "the digest could not be computed";
-		return false;
-	}
-	if (form.length == 3 && memcmp(form.data, "hex", 3) == 0)
-		set_hex(value, digest, digest_length);
-	else if (form.length == 6 && memcmp(form.data, "base64", 6) == 0)
-		set_base64(value, digest, digest_length);
-	else
-	{
-		*error = "a digest is written as 'hex' or 'base64'";
-		return false;
-	}
-	return true;
-}
-
-static bool
-apply_sha256(Value *value, Slice text, const Value *arguments, int argument_count,
-			 const char **error)
-{
-	return set_digest(value, PG_SHA256, PG_SHA256_DIGEST_LENGTH, text, arguments,
-					  argument_count, error);
-}
-
-static bool
-apply_md5(Value *value, Slice text, const Value *arguments, int argument_count,
-		  const char **error)
-{
-	return set_digest(value, PG_MD5, MD5_DIGEST_LENGTH, text, arguments,
-					  argument_count, error);
-}
-
-static bool
-apply_base64(Value *value, Slice text, const Value *arguments, int argument_count,
-			 const char **error)
-{
-	set_base64(value, (const uint8 *) text.data, text.length);
+	append_percent_encoded(&out, text, "");
+	function_set_text(value, out.data, out.len);
 	return true;
 }
 
@@ -303,7 +202,7 @@ static bool
 apply_string(Value *value, Slice text, const Value *arguments, int argument_count,
 			 const char **error)
 {
-	set_text(value, text.data, text.length);
+	function_set_text(value, text.data, text.length);
 	return true;
 }
 
@@ -380,6 +279,197 @@ apply_bool(Value *value, Slice text, const Value *arguments, int argument_count,
 	return true;
 }
 
+/* --- lists and objects --- */
+
+/* The elements of a list as one text; null ones are left out. */
+static bool
+apply_join(Value *value, Slice text, const Value *arguments, int argument_count,
+		   const char **error)
+{
+	JsonTextCursor cursor;
+	StringInfoData out;
+	Value		element = {.kind = VALUE_JSON};
+	Slice		joint = {.data = ",",.length = 1};
+	bool		first = true;
+
+	if (is_nothing(value))
+		return true;
+	if (value->kind != VALUE_JSON || value->data.data[0] != '[')
+	{
+		*error = "join needs a list";
+		return false;
+	}
+	if (argument_count > 0 && !value_text(&arguments[0], &joint))
+	{
+		*error = "join takes a text";
+		return false;
+	}
+	initStringInfo(&out);
+	json_text_begin_elements(&cursor, value->data);
+	while (json_text_next_element(&cursor, &element.data))
+	{
+		if (is_nothing(&element))
+			continue;
+		if (!value_text(&element, &text))
+		{
+			*error = "join needs a list of texts and numbers";
+			return false;
+		}
+		if (!first)
+			appendBinaryStringInfo(&out, joint.data, joint.length);
+		first = false;
+		appendBinaryStringInfo(&out, text.data, text.length);
+	}
+	function_set_text(value, out.data, out.len);
+	return true;
+}
+
+/* The values of an object as a list, in order: a row of a matrix. */
+static bool
+apply_values(Value *value, Slice text, const Value *arguments, int argument_count,
+			 const char **error)
+{
+	JsonTextCursor cursor;
+	StringInfoData out;
+	Slice		name;
+	Slice		member;
+
+	if (is_nothing(value))
+		return true;
+	if (value->kind != VALUE_JSON || value->data.data[0] != '{')
+	{
+		*error = "values needs an object";
+		return false;
+	}
+	initStringInfo(&out);
+	json_text_begin_members(&cursor, value->data);
+	while (json_text_next_member(&cursor, &name, &member))
+	{
+		appendStringInfoChar(&out, out.len > 0 ? ',' : '[');
+		appendBinaryStringInfo(&out, member.data, member.length);
+	}
+	appendStringInfoString(&out, out.len > 0 ? "]" : "[]");
+	value->data.data = out.data;
+	value->data.length = out.len;
+	return true;
+}
+
+/*
+ * An object whose values are all texts: numbers and the like as they are
+ * written, null as the empty text, objects and lists as JSON.
+ */
+static bool
+apply_stringify(Value *value, Slice text, const Value *arguments, int argument_count,
+				const char **error)
+{
+	JsonTextCursor cursor;
+	StringInfoData out;
+	Slice		name;
+	Value		member = {.kind = VALUE_JSON};
+
+	if (is_nothing(value))
+		return true;
+	if (value->kind != VALUE_JSON || value->data.data[0] != '{')
+	{
+		*error = "stringify needs an object";
+		return false;
+	}
+	initStringInfo(&out);
+	json_text_begin_members(&cursor, value->data);
+	while (json_text_next_member(&cursor, &name, &member.data))
+	{
+		appendStringInfoChar(&out, out.len > 0 ? ',' : '{');
+		appendBinaryStringInfo(&out, name.data, name.length);
+		appendStringInfoChar(&out, ':');
+		if (member.data.data[0] == '"')
+			appendBinaryStringInfo(&out, member.data.data, member.data.length);
+		else if (is_nothing(&member))
+			appendStringInfoString(&out, "\"\"");
+		else
+			(void) json_text_append_utf8(&out, member.data.data, member.data.length);
+	}
+	appendStringInfoString(&out, out.len > 0 ? "}" : "{}");
+	value->data.data = out.data;
+	value->data.length = out.len;
+	return true;
+}
+
+/* The path of a URL, or of what is a path already, such as a resource's name. */
+static Slice
+path_of(Slice text)
+{
+	const char *p = text.data;
+	const char *end = p + text.length;
+
+	for (const char *scheme = p; scheme + 2 < end; scheme++)
+		if (memcmp(scheme, "://", 3) == 0)
+		{
+			for (p = scheme + 3; p < end && *p != '/'; p++)
+				;
+			break;
+		}
+	for (text.data = p; p < end && *p != '?' && *p != '#'; p++)
+		;
+	text.length = p - text.data;
+	return text;
+}
+
+/* Cuts the first segment off a path; false at its end. */
+static bool
+take_segment(Slice *path, Slice *segment)
+{
+	const char *p = path->data;
+	const char *end = p + path->length;
+
+	while (p < end && *p == '/')
+		p++;
+	segment->data = p;
+	while (p < end && *p != '/')
+		p++;
+	segment->length = p - segment->data;
+	path->data = p;
+	path->length = end - p;
+	return segment->length > 0;
+}
+
+bool
+path_segment(Slice text, int number, Slice *segment)
+{
+	Slice		path = path_of(text);
+	Slice		rest = path;
+
+	if (number < 0)
+	{
+		while (take_segment(&rest, segment))
+			number++;
+		number++;				/* the last one was -1 */
+	}
+	for (rest = path; number > 0 && take_segment(&rest, segment);)
+		if (--number == 0)
+			return true;
+	return false;
+}
+
+/* segment(n) of a path or URL; what is no such segment is absent. */
+static bool
+apply_segment(Value *value, Slice text, const Value *arguments, int argument_count,
+			  const char **error)
+{
+	int			number;
+	Slice		segment;
+
+	if (!integer_argument(&arguments[0], &number) || number == 0)
+	{
+		*error = "segment takes a number, such as 4, or -1 for the last";
+		return false;
+	}
+	if (path_segment(text, number, &segment))
+		function_set_text(value, segment.data, segment.length);
+	else
+		value->kind = VALUE_ABSENT;
+	return true;
+}
+
 /* The JSON text of a value, as text: JSON inside a string or a form field. */
 static bool
 apply_json(Value *value, Slice text, const Value *arguments, int argument_count,
@@ -389,15 +479,8 @@ apply_json(Value *value, Slice text, const Value *arguments, int argument_count,
 
 	initStringInfo(&out);
 	value_append_json(value, &out);
-	set_text(value, out.data, out.len);
+	function_set_text(value, out.data, out.len);
 	return true;
-}
-
-static bool
-is_nothing(const Value *value)
-{
-	return value->kind == VALUE_ABSENT ||
-		(value->kind == VALUE_JSON && value->data.data[0] == 'n');
 }
 
 /* The first argument that is something, where the value is absent or null. */
@@ -417,19 +500,31 @@ static const Function functions[] = {
 	{"bool", 0, 0, false, apply_bool},
 	{"coalesce", 1, 4, true, apply_default},
 	{"concat", 1, 4, false, apply_concat},
+	{"date", 0, 0, false, apply_date},
 	{"default", 1, 1, true, apply_default},
 	{"digits", 0, 0, false, apply_digits},
+	{"epoch", 0, 0, false, apply_epoch},
+	{"epoch_ms", 0, 0, false, apply_epoch_ms},
+	{"hmac", 1, 2, false, apply_hmac},
+	{"iso", 0, 0, false, apply_iso},
+	{"join", 0, 1, true, apply_join},
 	{"json", 0, 0, true, apply_json},
 	{"lower", 0, 0, false, apply_lower},
 	{"md5", 0, 1, false, apply_md5},
 	{"number", 0, 0, false, apply_number},
+	{"segment", 1, 1, false, apply_segment},
+	{"sha1", 0, 1, false, apply_sha1},
 	{"sha256", 0, 1, false, apply_sha256},
+	{"sha512", 0, 1, false, apply_sha512},
 	{"string", 0, 0, false, apply_string},
+	{"stringify", 0, 0, true, apply_stringify},
 	{"strip", 1, 1, false, apply_strip},
 	{"substr", 1, 2, false, apply_substr},
 	{"trim", 0, 0, false, apply_trim},
 	{"upper", 0, 0, false, apply_upper},
 	{"urlencode", 0, 0, false, apply_urlencode},
+	{"uuid5", 1, 4, false, apply_uuid5},
+	{"values", 0, 0, true, apply_values},
 };
 
 const Function *

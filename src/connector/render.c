@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
 #include "connector/connector_internal.h"
 #include "http/header.h"
 
@@ -62,56 +64,90 @@ path_fault(const char *path, bool may_end_in_slash)
 }
 
 static bool
-append_path(const OperationSpec *operation, Evaluation *evaluation, StringInfo url)
+append_path(const RequestSpec *request, Evaluation *evaluation, StringInfo url)
 {
 	int			start = url->len;
 	const char *fault;
 
 	/* A base URL may end in a slash, and a path begins with one. */
-	if (url->data[start - 1] == '/' && !text_template_is_empty(operation->path))
+	if (url->data[start - 1] == '/' && !text_template_is_empty(request->path))
 		url->data[url->len = --start] = '\0';
-	if (!text_template_append(operation->path, evaluation, url))
+	if (!text_template_append(request->path, evaluation, url))
 		return false;
-	fault = path_fault(url->data + start, operation->path_ends_in_slash);
+	fault = path_fault(url->data + start, request->path_ends_in_slash);
 	if (fault != NULL)
 		evaluation->error = pstrdup(fault);
 	return fault == NULL;
 }
 
+/* A value of each record: in one parameter, or in one parameter each. */
 static bool
-append_query(const Connector *connector, const OperationSpec *operation,
-			 Evaluation *evaluation, StringInfo url)
+append_list_parameter(const QueryTemplate *parameter, Evaluation *evaluation, StringInfo url)
 {
-	char		separator = '?';
+	const Batch *batch = evaluation->batch;
+	const BatchRecord *outer = evaluation->record;
+	bool		joined = parameter->joint.length > 0;
+	bool		done = true;
 
-	if (connector->base_query != NULL)
+	for (int i = 0; i < batch->record_count && done; i++)
 	{
-		appendStringInfo(url, "?%s", connector->base_query);
-		separator = '&';
+		evaluation->record = &batch->records[i];
+		if (i > 0 && joined)
+			appendBinaryStringInfo(url, parameter->joint.data, parameter->joint.length);
+		else
+		{
+			if (i > 0)
+				appendStringInfoChar(url, '&');
+			(void) text_template_append(parameter->name, evaluation, url);
+			appendStringInfoChar(url, '=');
+		}
+		done = text_template_append(parameter->value, evaluation, url);
 	}
-	for (int i = 0; i < operation->query_count; i++)
+	evaluation->record = outer;
+	return done;
+}
+
+static bool
+append_query(const QueryList *query, Evaluation *evaluation, char *separator, StringInfo url)
+{
+	for (int i = 0; i < query->count; i++)
 	{
-		appendStringInfoChar(url, separator);
-		if (!text_template_append(operation->query[i].name, evaluation, url))
+		const QueryTemplate *parameter = &query->parameters[i];
+
+		appendStringInfoChar(url, *separator);
+		*separator = '&';
+		if (parameter->of_each)
+		{
+			if (!append_list_parameter(parameter, evaluation, url))
+				return false;
+			continue;
+		}
+		if (!text_template_append(parameter->name, evaluation, url))
 			return false;
 		appendStringInfoChar(url, '=');
-		if (!text_template_append(operation->query[i].value, evaluation, url))
+		if (!text_template_append(parameter->value, evaluation, url))
 			return false;
-		separator = '&';
 	}
 	return true;
 }
 
 static char *
-render_url(const Connector *connector, const OperationSpec *operation,
-		   Evaluation *evaluation)
+render_url(const Connector *connector, const RequestSpec *request, Evaluation *evaluation)
 {
 	StringInfoData url;
+	char		separator = '?';
 
 	initStringInfo(&url);
 	appendStringInfoString(&url, connector->base_url);
-	if (!append_path(operation, evaluation, &url) ||
-		!append_query(connector, operation, evaluation, &url))
+	if (!append_path(request, evaluation, &url))
+		return NULL;
+	if (connector->base_query != NULL)
+	{
+		appendStringInfo(&url, "?%s", connector->base_query);
+		separator = '&';
+	}
+	if (!append_query(&request->query, evaluation, &separator, &url) ||
+		!append_query(&connector->auth.query, evaluation, &separator, &url))
 		return NULL;
 	if (url.len > MAX_URL_LENGTH)
 	{
@@ -121,51 +157,54 @@ render_url(const Connector *connector, const OperationSpec *operation,
 	return url.data;
 }
 
-static bool
-render_headers(const OperationSpec *operation, Evaluation *evaluation, HttpRequest *request)
+bool
+append_header_value(const HeaderTemplate *header, Evaluation *evaluation, HttpHeader *result)
 {
-	request->header_count = operation->header_count;
-	request->headers = palloc(operation->header_count * sizeof(HttpHeader));
-	for (int i = 0; i < operation->header_count; i++)
-	{
-		const HeaderTemplate *header = &operation->headers[i];
-		StringInfoData value;
-		const char *fault;
+	StringInfoData value;
+	const char *fault;
 
-		initStringInfo(&value);
-		if (!text_template_append(header->value, evaluation, &value))
-			return false;
-		fault = header_value_fault(value.data);
-		if (strlen(value.data) != (size_t) value.len)
-			fault = "a header's value must not hold control characters";
-		if (fault != NULL)
-		{
-			evaluation->error = psprintf("header \"%s\": %s", header->name, fault);
-			return false;
-		}
-		request->headers[i].name = header->name;
-		request->headers[i].value = value.data;
+	initStringInfo(&value);
+	if (!text_template_append(header->value, evaluation, &value))
+		return false;
+	fault = header_value_fault(value.data);
+	if (strlen(value.data) != (size_t) value.len)
+		fault = "a header's value must not hold control characters";
+	if (fault != NULL)
+	{
+		evaluation->error = psprintf("header \"%s\": %s", header->name, fault);
+		return false;
 	}
+	result->name = header->name;
+	result->value = value.data;
 	return true;
 }
 
 static bool
-render_body(const OperationSpec *operation, Evaluation *evaluation, HttpRequest *request)
+render_headers(const Connector *connector, const HeaderList *headers,
+			   Evaluation *evaluation, HttpRequest *request)
 {
-	const Template *template = operation->is_batch ? operation->envelope : operation->body;
-	StringInfoData body;
+	request->headers = palloc((headers->count + auth_header_limit(&connector->auth)) *
+							  sizeof(HttpHeader));
+	for (int i = 0; i < headers->count; i++)
+		if (!append_header_value(&headers->headers[i], evaluation,
+								 &request->headers[request->header_count++]))
+			return false;
+	return auth_append_headers(connector, evaluation, request);
+}
 
-	if (template == NULL)
+static bool
+render_body(const Connector *connector, const OperationSpec *operation,
+			Evaluation *evaluation, HttpRequest *request)
+{
+	StringInfoData body;
+	const BatchRecord *outer = evaluation->record;
+
+	if (!request_has_body(&operation->request, operation->is_batch))
 		return true;
 	initStringInfo(&body);
-	if (!template_append(template, evaluation, &body))
+	if (!encode_body(connector, operation, evaluation, &body))
 		return false;
-	if (operation->max_bytes > 0 && body.len > operation->max_bytes)
-	{
-		evaluation->error = psprintf("the request's body would have %d bytes, and the destination takes %d",
-									 body.len, operation->max_bytes);
-		return false;
-	}
+	evaluation->record = outer;
 	request->body = body.data;
 	request->body_length = body.len;
 	return true;
@@ -175,12 +214,14 @@ bool
 connector_render(const Connector *connector, const RunFacts *run, const Batch *batch,
 				 HttpRequest *request, char **error)
 {
-	const OperationSpec *operation = connector->operations[batch->operation];
+	const OperationSpec *operation = batch_operation(connector, batch);
 	Evaluation	evaluation = {
 		.connector = connector,
 		.run = run,
 		.batch = batch,
-		.row = operation->row
+		.row = operation->request.row,
+		.max_record_bytes = operation->max_record_bytes,
+		.now = (int64) time(NULL)
 	};
 	char	   *url;
 
@@ -190,14 +231,15 @@ connector_render(const Connector *connector, const RunFacts *run, const Batch *b
 		Assert(batch->record_count == 1);
 		evaluation.record = &batch->records[0];
 	}
-	url = render_url(connector, operation, &evaluation);
-	if (url == NULL || !render_body(operation, &evaluation, request) ||
-		!render_headers(operation, &evaluation, request))
+	url = render_url(connector, &operation->request, &evaluation);
+	if (url == NULL ||
+		!render_body(connector, operation, &evaluation, request) ||
+		!render_headers(connector, &operation->request.headers, &evaluation, request))
 	{
 		*error = evaluation.error;
 		return false;
 	}
-	request->method = operation->method;
+	request->method = operation->request.method;
 	request->url = url;
 	request->fresh_connection = !operation->idempotent;
 	return true;

@@ -53,9 +53,18 @@ read_item_paths(Compiler *compiler, const char *path, const JsonbValue *json, Re
 	}
 }
 
+/* Do results name the rows that failed, and say nothing of the good ones? */
+static bool
+lists_failures(const RowsSpec *rows)
+{
+	return !rows->of_lookup &&
+		(rows->mode == ATTRIBUTE_INDEX_LIST || rows->mode == ATTRIBUTE_INDEX_MAP ||
+		 rows->mode == ATTRIBUTE_KEY);
+}
+
 static void
 compile_list(Compiler *compiler, const char *path, const JsonbValue *json,
-			 AttributionMode mode, ResultList *list)
+			 const RowsSpec *rows, ResultList *list)
 {
 	JsonbValue	class;
 
@@ -63,10 +72,11 @@ compile_list(Compiler *compiler, const char *path, const JsonbValue *json,
 	list->get = read_path(compiler, path, json, "get");
 	list->error = read_path(compiler, path, json, "error");
 	list->code = read_path(compiler, path, json, "code");
+	list->id = capture_compile(compiler, path, json, "id", false);
+	list->version = capture_compile(compiler, path, json, "version", false);
 
 	/* A list of errors names failed rows, other results speak for themselves. */
-	list->class = mode == ATTRIBUTE_INDEX_LIST || mode == ATTRIBUTE_INDEX_MAP || mode == ATTRIBUTE_KEY ?
-		CLASS_REJECTED : CLASS_OK;
+	list->class = lists_failures(rows) ? CLASS_REJECTED : CLASS_OK;
 	if (!jsonb_member(json, "class", &class))
 		return;
 	path = path_member(path, "class");
@@ -81,7 +91,9 @@ compile_list(Compiler *compiler, const char *path, const JsonbValue *json,
 		compiler_fault(compiler, path, NULL, "A row cannot be \"partial\".");
 }
 
-static const char *const list_keys[] = {"items", "get", "class", "error", "code"};
+static const char *const list_keys[] = {
+	"items", "get", "class", "error", "code", "id", "version"
+};
 
 static void
 compile_lists(Compiler *compiler, const char *path, const JsonbValue *json, RowsSpec *rows)
@@ -93,7 +105,7 @@ compile_lists(Compiler *compiler, const char *path, const JsonbValue *json, Rows
 	{
 		rows->list_count = 1;
 		rows->lists = palloc0(sizeof(ResultList));
-		compile_list(compiler, path, json, rows->mode, rows->lists);
+		compile_list(compiler, path, json, rows, rows->lists);
 		return;
 	}
 	path = path_member(path, "results");
@@ -105,7 +117,7 @@ compile_lists(Compiler *compiler, const char *path, const JsonbValue *json, Rows
 	for (int i = 0; i < rows->list_count; i++)
 	{
 		check_keys(compiler, path_element(path, i), &elements[i], list_keys, lengthof(list_keys));
-		compile_list(compiler, path_element(path, i), &elements[i], rows->mode, &rows->lists[i]);
+		compile_list(compiler, path_element(path, i), &elements[i], rows, &rows->lists[i]);
 	}
 }
 
@@ -143,14 +155,15 @@ read_base(Compiler *compiler, const char *path, const JsonbValue *json)
 
 /* Rows that no result names: a list of errors leaves out the good ones. */
 static int
-read_default(Compiler *compiler, const char *path, const JsonbValue *json, AttributionMode mode)
+read_default(Compiler *compiler, const char *path, const JsonbValue *json, const RowsSpec *rows)
 {
 	char	   *name = read_string(compiler, path, json, "default", false);
 
 	if (name != NULL)
 		return class_from_name(compiler, path_member(path, "default"), name);
-	return mode == ATTRIBUTE_INDEX_LIST || mode == ATTRIBUTE_INDEX_MAP || mode == ATTRIBUTE_KEY ?
-		CLASS_OK : CLASS_UNKNOWN;
+	if (rows->of_lookup && rows->mode != ATTRIBUTE_POSITIONAL)
+		return CLASS_GONE_OK;
+	return lists_failures(rows) ? CLASS_OK : CLASS_UNKNOWN;
 }
 
 static void
@@ -158,15 +171,17 @@ compile_rows(Compiler *compiler, const char *path, const JsonbValue *json, RowsS
 {
 	static const char *const keys[] = {
 		"mode", "default", "results", "items", "get", "class", "error", "code",
-		"token", "compare", "base", "failed", "accepted"
+		"token", "compare", "base", "failed", "accepted", "id", "version"
 	};
 
 	check_keys(compiler, path, json, keys, lengthof(keys));
 	rows->mode = read_choice(compiler, path, json, "mode", modes, lengthof(modes), ATTRIBUTE_ALL);
-	rows->otherwise = read_default(compiler, path, json, rows->mode);
+	rows->otherwise = read_default(compiler, path, json, rows);
 	switch (rows->mode)
 	{
 		case ATTRIBUTE_ALL:
+			rows->id = capture_compile(compiler, path, json, "id", true);
+			rows->version = capture_compile(compiler, path, json, "version", true);
 			break;
 		case ATTRIBUTE_COUNTS:
 			rows->failed = read_path(compiler, path, json, "failed");
@@ -191,17 +206,21 @@ compile_rows(Compiler *compiler, const char *path, const JsonbValue *json, RowsS
 
 void
 respond_compile(Compiler *compiler, const char *path, const JsonbValue *json,
-				RespondSpec *respond)
+				bool is_lookup, RespondSpec *respond)
 {
-	static const char *const keys[] = {"decode", "optional", "rows", "error", "code"};
+	static const char *const keys[] = {
+		"decode", "optional", "rows", "error", "code", "existing_id"
+	};
 	JsonbValue	rows;
 
+	respond->rows.of_lookup = is_lookup;
 	check_keys(compiler, path, json, keys, lengthof(keys));
 	respond->decoding = read_choice(compiler, path, json, "decode", decodings,
 									lengthof(decodings), DECODE_JSON);
 	respond->optional = read_bool(compiler, path, json, "optional", false);
 	respond->error = read_path(compiler, path, json, "error");
 	respond->code = read_path(compiler, path, json, "code");
+	respond->existing_id = capture_compile(compiler, path, json, "existing_id", true);
 	if (jsonb_member(json, "rows", &rows))
 		compile_rows(compiler, path_member(path, "rows"), &rows, &respond->rows);
 	if (respond->decoding == DECODE_NONE && respond->rows.mode != ATTRIBUTE_ALL)

@@ -28,6 +28,7 @@ typedef enum StepKind
 	STEP_NOTHING,				/* only the constant text */
 	STEP_VALUE,					/* a hole's value, as it is */
 	STEP_TEXT,					/* text with holes, as a JSON string */
+	STEP_JSON_TEXT,				/* JSON, as a JSON string of its text */
 	STEP_ROWS					/* the rendered rows, as an array */
 } StepKind;
 
@@ -40,6 +41,7 @@ typedef struct Step
 	StepKind	kind;
 	Expression *expression;
 	TextTemplate *text;
+	Template   *json;
 } Step;
 
 struct Template
@@ -100,11 +102,7 @@ split_text(Compiler *compiler, const char *path, const char *text, int sees)
 	return parts;
 }
 
-/*
- * Percent-encodes all but unreserved characters (RFC 3986), and but those that
- * may stand for themselves here.
- */
-static void
+void
 append_percent_encoded(StringInfo out, Slice text, const char *others)
 {
 	static const char digits[] = "0123456789ABCDEF";
@@ -277,6 +275,22 @@ text_template_append(const TextTemplate *template, Evaluation *evaluation, Strin
 	return true;
 }
 
+bool
+text_template_value(const TextTemplate *template, Evaluation *evaluation, Value *value)
+{
+	StringInfoData text;
+
+	if (template->part_count == 1 && template->parts[0].expression != NULL)
+		return expression_evaluate(template->parts[0].expression, evaluation, value);
+	initStringInfo(&text);
+	value->kind = VALUE_TEXT;
+	if (!text_template_append(template, evaluation, &text))
+		return false;
+	value->data.data = text.data;
+	value->data.length = text.len;
+	return true;
+}
+
 /* --- JSON --- */
 
 typedef struct StepBuilder
@@ -289,7 +303,7 @@ typedef struct StepBuilder
 	List	   *steps;
 } StepBuilder;
 
-static void
+static Step *
 finish_step(StepBuilder *builder, StepKind kind, Expression *expression, TextTemplate *text)
 {
 	Step	   *step = palloc0(sizeof(Step));
@@ -304,6 +318,7 @@ finish_step(StepBuilder *builder, StepKind kind, Expression *expression, TextTem
 	resetStringInfo(&builder->constant);
 	builder->is_member = false;
 	builder->may_vanish = false;
+	return step;
 }
 
 static void
@@ -353,7 +368,9 @@ static void build_value(StepBuilder *builder, const char *path, const JsonbValue
 static bool
 has_holes(const JsonbValue *json)
 {
-	return strstr(jsonb_text(json), "{{") != NULL;
+	const char *text = jsonb_text(json);
+
+	return strstr(text, "{{") != NULL || strstr(text, "\"$json\"") != NULL;
 }
 
 /* Whether the value is one hole over the config, with nothing there. */
@@ -423,10 +440,28 @@ build_array(StepBuilder *builder, const char *path, const JsonbValue *json)
 	appendStringInfoChar(&builder->constant, ']');
 }
 
+/* {"$json": ...}: JSON inside a string, as some forms want it. */
+static bool
+build_json_text(StepBuilder *builder, const char *path, const JsonbValue *json)
+{
+	JsonbMember *members;
+	Step	   *step;
+
+	if (!jsonb_is_object(json) || jsonb_members(json, &members) != 1 ||
+		strcmp(members[0].name, "$json") != 0)
+		return false;
+	step = finish_step(builder, STEP_JSON_TEXT, NULL, NULL);
+	step->json = template_compile(builder->compiler, path_member(path, "$json"),
+								  &members[0].value, builder->sees);
+	return true;
+}
+
 static void
 build_value(StepBuilder *builder, const char *path, const JsonbValue *json)
 {
 	check_stack_depth();
+	if (build_json_text(builder, path, json))
+		return;
 	if (jsonb_is_object(json))
 		build_object(builder, path, json);
 	else if (jsonb_is_array(json))
@@ -507,6 +542,14 @@ append_step_value(const Step *step, Evaluation *evaluation, StringInfo out, bool
 			value.data.data = text.data;
 			value.data.length = text.len;
 			break;
+		case STEP_JSON_TEXT:
+			initStringInfo(&text);
+			if (!template_append(step->json, evaluation, &text))
+				return false;
+			value.kind = VALUE_TEXT;
+			value.data.data = text.data;
+			value.data.length = text.len;
+			break;
 	}
 	/* An escape takes up to six bytes. */
 	if (!fits(evaluation, out, (size_t) value.data.length * (value.kind == VALUE_TEXT ? 6 : 1)))
@@ -552,13 +595,22 @@ append_rows(Evaluation *evaluation, StringInfo out)
 	appendStringInfoCharMacro(out, '[');
 	for (int i = 0; i < batch->record_count; i++)
 	{
+		int			start;
+
 		if (i > 0)
 			appendStringInfoCharMacro(out, ',');
+		start = out->len;
 		of_row.record = &batch->records[i];
 		of_row.record_index = i;
 		if (!template_append(evaluation->row, &of_row, out))
 		{
 			evaluation->error = of_row.error;
+			return false;
+		}
+		if (evaluation->max_record_bytes > 0 && out->len - start > evaluation->max_record_bytes)
+		{
+			evaluation->error = psprintf("the record would have %d bytes, and the destination takes %d",
+										 out->len - start, evaluation->max_record_bytes);
 			return false;
 		}
 	}

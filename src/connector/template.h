@@ -39,6 +39,7 @@ typedef struct Value
 #define SEES_ROWS 0x04			/* rows: the rendered rows of the batch */
 #define SEES_ATTEMPT 0x08		/* attempt: never in what must not change */
 #define SEES_BODY 0x10			/* body: the request's, for signatures */
+#define SEES_SIGNATURE 0x20		/* signature: what came of that */
 
 typedef struct Template Template;
 typedef struct TextTemplate TextTemplate;
@@ -82,7 +83,10 @@ typedef struct Evaluation
 	const BatchRecord *record;
 	int			record_index;
 	const Template *row;		/* what "rows" has for each record */
+	int			max_record_bytes;	/* of a row; 0: any */
+	int64		now;			/* of this attempt, in seconds since 1970 */
 	Slice		body;
+	Slice		signature;
 	char	   *error;			/* why it failed, for people; palloc'ed */
 } Evaluation;
 
@@ -94,5 +98,15 @@ extern bool template_append(const Template *template, Evaluation *evaluation,
 							StringInfo out);
 extern bool text_template_append(const TextTemplate *template,
 								 Evaluation *evaluation, StringInfo out);
+
+/* The value of a template that is one hole; otherwise the text. */
+extern bool text_template_value(const TextTemplate *template,
+								Evaluation *evaluation, Value *value);
+
+/*
+ * Percent-encodes all but unreserved characters (RFC 3986), and but those that
+ * may stand for themselves here.
+ */
+extern void append_percent_encoded(StringInfo out, Slice text, const char *others);
 
 #endif							/* SIGNALSMITH_TEMPLATE_H */

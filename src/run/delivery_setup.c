@@ -87,6 +87,7 @@ set_up_connector(Delivery *delivery)
 											definition->object);
 	open_secrets(&delivery->secrets, definition->destination_id);
 	connector_set_secrets(delivery->connector, read_secret, &delivery->secrets);
+	connector_require_secrets(delivery->connector, definition->destination_name);
 	delivery->max_in_flight = choose_max_in_flight(delivery);
 }
 

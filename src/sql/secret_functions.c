@@ -9,15 +9,35 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 
 #include "base/compat.h"
 #include "base/vault.h"
+#include "connector/connector.h"
 #include "store/scope.h"
 #include "store/secret.h"
 
+SQL_FUNCTION(signalsmith_check_secret);
 SQL_FUNCTION(signalsmith_store_secret);
 SQL_FUNCTION(signalsmith_rotate_secrets);
 SQL_FUNCTION(signalsmith_key_problem);
+
+/*
+ * (connector text, manifest jsonb, config jsonb, name text, value text): raises
+ * when the destination has no use for such a secret.
+ */
+Datum
+signalsmith_check_secret(PG_FUNCTION_ARGS)
+{
+	Connector  *connector = connector_compile(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+											  PG_GETARG_JSONB_P(1),
+											  PG_GETARG_JSONB_P(2), NULL);
+	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(4));
+
+	connector_check_secret(connector, text_to_cstring(PG_GETARG_TEXT_PP(3)), value);
+	vault_wipe(value);
+	PG_RETURN_VOID();
+}
 
 /* (destination_id bigint, name text, value text) */
 Datum

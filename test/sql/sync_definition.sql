@@ -20,7 +20,9 @@ SELECT signalsmith.update_destination('crm', '{"conifg": {}}');
 SELECT signalsmith.update_destination('crm', '{"config": {"url": "https://example.com/other"}, "description": null}');
 SELECT signalsmith.get_destination('dst_1')->'config', signalsmith.get_destination('dst_1')->'description';
 SELECT signalsmith.get_destination('crn');
-SELECT signalsmith.set_secret('crm', 'token', 'hush');
+SELECT signalsmith.set_secret('crm', 'signing_secert', 'hush');
+SELECT signalsmith.set_secret('crm', 'signing_secret', 'hush!');
+SELECT signalsmith.set_secret('crm', 'signing_secret', 'whsec_aHVzaCBodXNo');
 SELECT signalsmith.test_destination('crm');
 
 -- the body of the product's own documentation
