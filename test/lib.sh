@@ -35,7 +35,7 @@ run_user() {
 # Runs a command as that user, with an environment that is the same everywhere:
 # no PGHOST, no python of somebody's own, no foreign locale.
 as_user() {
-	local environment=(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+	local environment=(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 LC_ALL=C.UTF-8
 		HOME="${work:-/}" USER="$(run_user)")
 	if is_root; then
 		runuser -u postgres -- "${environment[@]}" "$@"

@@ -54,7 +54,7 @@ static Batch *
 make_batch(const PendingBatch *pending)
 {
 	const Bundle *bundle = pending->loaded->bundle;
-	Batch	   *batch = palloc(sizeof(Batch));
+	Batch	   *batch = palloc0(sizeof(Batch));
 
 	batch->operation = bundle->operation;
 	batch->id = outbox_batch_id(bundle, pending->first, pending->count);
