@@ -61,15 +61,16 @@ delivery_wipe_secrets(Delivery *delivery)
 	delivery->secrets.count = 0;
 }
 
+/* As many as the sync wants and the connector allows. */
 static int
 choose_max_in_flight(const Delivery *delivery)
 {
-	ConnectorLimits limits = connector_limits(delivery->connector, OPERATION_CREATE);
-	int			able = limits.max_in_flight > 0 ? limits.max_in_flight : setting_max_in_flight;
+	int			allowed = connector_limits(delivery->connector, OPERATION_CREATE).max_in_flight;
+	int			wanted = delivery->definition->max_in_flight;
 
-	if (delivery->definition->max_in_flight > 0)
-		return Min(able, delivery->definition->max_in_flight);
-	return able;
+	if (wanted == 0)
+		return allowed > 0 ? allowed : setting_max_in_flight;
+	return allowed > 0 ? Min(allowed, wanted) : wanted;
 }
 
 static void
