@@ -147,7 +147,9 @@ DECLARE
     pid integer;
 BEGIN
     UPDATE signalsmith.run SET cancel_requested = true
-    WHERE id = running_run AND status = 'running' RETURNING runner_pid INTO pid;
+    WHERE id = running_run AND status = 'running'
+    -- The runner may be gone, and its number another process's.
+    RETURNING (SELECT runner_pid FROM pg_stat_get_activity(runner_pid) WHERE backend_start = runner_started_at) INTO pid;
     PERFORM signalsmith._signal_runner(pid);
     PERFORM signalsmith._wake();
 END

@@ -6,7 +6,7 @@ CREATE FUNCTION signalsmith._progress()
     RETURNS TABLE (run_id bigint, rows_read bigint, changes_planned bigint)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_progress';
 COMMENT ON FUNCTION signalsmith._progress() IS
-    'how far the runners of this database are, from shared memory';
+    'how far those runners of this database are that the caller may see, from shared memory';
 
 CREATE VIEW signalsmith._visible_sync WITH (security_barrier) AS
     SELECT s.*, m.name AS model_name, m.owner

@@ -30,6 +30,7 @@ static const Range4 private_ranges[] = {
 	{0x0A000000, 8},			/* RFC 1918 */
 	{0x64400000, 10},			/* carriers' NAT, RFC 6598 */
 	{0x7F000000, 8},			/* loopback */
+	{0xA83F8110, 32},			/* Azure's platform, behind a public address */
 	{0xA9FE0000, 16},			/* link-local, and clouds' metadata */
 	{0xAC100000, 12},			/* RFC 1918 */
 	{0xC0000000, 24},			/* protocol assignments */

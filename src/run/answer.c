@@ -48,6 +48,13 @@ describe_no_answer(const Delivery *delivery, const HttpAnswer *answer,
 	return psprintf("HTTP status %d", answer->status);
 }
 
+/* The code is the destination's word too. */
+static const char *
+describe_code(const Delivery *delivery, const RecordOutcome *outcome)
+{
+	return outcome->code ? delivery_redact(delivery, outcome->code) : NULL;
+}
+
 /*
  * Acts on the outcome of each record; those to be sent again stay open.
  * Returns how many.
@@ -77,14 +84,14 @@ settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answ
 			case CLASS_EXISTS:
 			case CLASS_CONFLICT:
 				delivery_fail_record(delivery, pending, i, false, answer->status,
-								  outcome->code,
+								  describe_code(delivery, outcome),
 								  describe_no_answer(delivery, answer, outcome));
 				break;
 			case CLASS_RETRY:
 			case CLASS_UNKNOWN:
 				if (give_up)
 					delivery_fail_record(delivery, pending, i, true, answer->status,
-									  outcome->code,
+									  describe_code(delivery, outcome),
 									  describe_no_answer(delivery, answer, outcome));
 				else
 				{

@@ -18,6 +18,7 @@
 #include "base/vault.h"
 #include "plan/plan.h"
 #include "run/delivery_setup.h"
+#include "store/scope.h"
 #include "store/secret.h"
 
 static char *
@@ -36,8 +37,12 @@ open_secrets(DeliverySecrets *secrets, int64 destination_id)
 	secrets->values = palloc(list->count * sizeof(char *));
 	for (int i = 0; i < list->count; i++)
 	{
+		char	   *value = to_utf8(list->secrets[i].value);
+
 		secrets->names[i] = to_utf8(list->secrets[i].name);
-		secrets->values[i] = pstrdup(to_utf8(list->secrets[i].value));
+		secrets->values[i] = pstrdup(value);
+		if (value != list->secrets[i].value)
+			vault_wipe(value);
 	}
 	secrets_wipe(list);
 }
@@ -109,6 +114,28 @@ set_up_queues(Delivery *delivery)
 	dlist_init(&delivery->in_flight);
 }
 
+/*
+ * Asked before the run was started, and again before secrets are opened: the
+ * model may have taken hours, and the right to the destination be gone.
+ */
+static void
+check_rights(const RunClaim *claim)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *obstacle;
+	Scope		scope;
+
+	scope_enter(&scope);
+	scope_execute("SELECT signalsmith._obstacle_of($1)", "l",
+				  Int64GetDatum(claim->sync_id));
+	obstacle = scope_text(0, 1, context);
+	scope_leave(&scope);
+	if (obstacle)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s", obstacle)));
+}
+
 Delivery *
 delivery_set_up(const RunClaim *claim)
 {
@@ -120,6 +147,7 @@ delivery_set_up(const RunClaim *claim)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
+	check_rights(claim);
 	definition = definition_read(claim->sync_id);
 	run_read_frozen_definition(claim->run_id, definition);
 	delivery->claim = claim;

@@ -129,6 +129,11 @@ static void
 run_model(const SyncDefinition *definition, const PlanOptions *options,
 		  PlanSink *sink, PlanFigures *figures)
 {
+	if (GetSessionUserId() != definition->owner)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the owner of model \"%s\" has changed since the run was started",
+						definition->model_name)));
 	limit_lock_wait();
 	pgstat_report_activity(STATE_RUNNING, definition->query);
 	if (StatementTimeout > 0)

@@ -47,7 +47,24 @@ signalsmith_signal_runner(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* What runners of this database show of work that is not committed yet. */
+static bool
+may_see_run(Oid caller, int64 run_id)
+{
+	Scope		scope;
+	bool		visible;
+
+	scope_enter(&scope);
+	scope_execute("SELECT signalsmith._is_visible($1::oid::regrole, 'run', $2)", "ol",
+				  ObjectIdGetDatum(caller), Int64GetDatum(run_id));
+	visible = scope_bool(0, 1);
+	scope_leave(&scope);
+	return visible;
+}
+
+/*
+ * What runners of this database show of work that is not committed yet.  Readers
+ * of views may call it themselves, so it filters as the views do.
+ */
 Datum
 signalsmith_progress(PG_FUNCTION_ARGS)
 {
@@ -62,6 +79,8 @@ signalsmith_progress(PG_FUNCTION_ARGS)
 		Datum		values[3];
 		bool		nulls[3] = {false};
 
+		if (!may_see_run(GetUserId(), progress[i].run_id))
+			continue;
 		values[0] = Int64GetDatum(progress[i].run_id);
 		values[1] = Int64GetDatum(progress[i].rows_read);
 		values[2] = Int64GetDatum(progress[i].changes_planned);

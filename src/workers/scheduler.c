@@ -18,6 +18,7 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -34,6 +35,7 @@
 typedef enum StartOutcome
 {
 	START_DONE,
+	START_LOCKED,				/* somebody changes the sync or the run */
 	START_WAITS,				/* max_workers runs are at work */
 	START_STARVED				/* max_worker_processes are used up */
 } StartOutcome;
@@ -52,6 +54,13 @@ typedef enum StartOutcome
 /* So many runners may end without getting anywhere: about a quarter of an hour. */
 #define MAX_STARTS 20
 #define FUTILE_REASON "its runners ended 20 times without getting anywhere; the server's log says why"
+
+/*
+ * It waits so long for a lock, on a table say, and then gives up; what somebody
+ * has locked of a sync or run it leaves alone, and comes back so soon.
+ */
+#define LOCK_TIMEOUT_TEXT "10s"
+#define LOCKED_LOOK_MS (5 * 1000)
 
 /* A database is looked at so often even if nobody asks for it. */
 #define POLL_MS (10 * 60 * 1000)
@@ -94,6 +103,14 @@ static const char *const next_check_query =
 "SELECT min(CASE WHEN r.start_after > clock_timestamp() THEN r.start_after"
 "  WHEN r.phase = 'deliver' THEN r.lease_until + interval '1 second' END)"
 " FROM signalsmith.run r WHERE r.status IN ('queued', 'running')";
+
+/* The sync before the run: whoever locks both does it in this order. */
+static const char *const lock_sync_query =
+"SELECT FROM signalsmith.sync WHERE id = (SELECT sync_id FROM signalsmith.run WHERE id = $1)"
+" FOR NO KEY UPDATE SKIP LOCKED";
+
+static const char *const lock_run_query =
+"SELECT FROM signalsmith.run WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED";
 
 static const char *const note_start_query =
 "UPDATE signalsmith.run SET starts = starts + 1, crashes = crashes + $2,"
@@ -231,33 +248,61 @@ read_runnable(RunnableRun *runs, int size, MemoryContext context)
 }
 
 /*
+ * Locks a run and its sync until the transaction ends.  False when somebody else
+ * has: his transaction may stay open for hours, and everybody waits for us.
+ */
+static bool
+lock_run(const RunnableRun *run)
+{
+	Scope		scope;
+	bool		locked;
+
+	scope_enter(&scope);
+	locked = scope_execute(lock_sync_query, "l", Int64GetDatum(run->run_id)) > 0 &&
+		scope_execute(lock_run_query, "l", Int64GetDatum(run->run_id)) > 0;
+	scope_leave(&scope);
+	return locked;
+}
+
+/*
  * A run whose owner cannot be connected as, or may not use the destination any
  * more, ends before it starts: nothing has been read or decrypted for it.  One
  * that the server has crashed in too often is not started again.
  */
-static void
+static StartOutcome
 refuse_run(const RunnableRun *run)
 {
 	RunClaim	claim = {0};
+	bool		locked;
 
 	claim.run_id = run->run_id;
 	claim.lease = run->lease;
 	begin_transaction();
-	(void) run_finish(&claim, "failed", run->obstacle, true);
+	locked = lock_run(run);
+	if (locked)
+		(void) run_finish(&claim, "failed", run->obstacle, true);
 	commit_transaction();
+	return locked ? START_DONE : START_LOCKED;
 }
 
-static void
+/* False when somebody else has locked the run. */
+static bool
 note_start(const RunnableRun *run, const char *query)
 {
 	Scope		scope;
+	bool		locked;
 
 	begin_transaction();
-	scope_enter(&scope);
-	scope_execute(query, "li", Int64GetDatum(run->run_id),
-				  Int32GetDatum(run->crashed ? 1 : 0));
-	scope_leave(&scope);
+	locked = lock_run(run);
+	if (locked)
+	{
+		scope_enter(&scope);
+		scope_execute(query, "li", Int64GetDatum(run->run_id),
+					  Int32GetDatum(run->crashed ? 1 : 0));
+		scope_leave(&scope);
+	}
 	commit_transaction();
+	return locked;
 }
 
 /* The start is noted before: it counts if it brings the server down. */
@@ -265,6 +310,7 @@ static StartOutcome
 start_run(const RunnableRun *run)
 {
 	RunnerOrder order = {MyDatabaseId, run->owner, run->run_id, -1};
+	StartOutcome outcome = START_LOCKED;
 
 	if (shared_state_exists())
 	{
@@ -274,12 +320,15 @@ start_run(const RunnableRun *run)
 		if (order.slot < 0)
 			return START_WAITS;
 	}
-	note_start(run, note_start_query);
-	if (runner_start(&order))
-		return START_DONE;
-	note_start(run, forget_start_query);
+	if (note_start(run, note_start_query))
+	{
+		if (runner_start(&order))
+			return START_DONE;
+		(void) note_start(run, forget_start_query);
+		outcome = START_STARVED;
+	}
 	runner_slot_free(order.slot, order.database, order.run_id);
-	return START_STARVED;
+	return outcome;
 }
 
 /*
@@ -303,9 +352,9 @@ count_startable(void)
 	return Max(0, setting_max_workers - running);
 }
 
-/* Starts runs until one has to wait. */
+/* Starts runs until one has to wait for a slot; lowers *next_look. */
 static StartOutcome
-start_runs(MemoryContext context)
+start_runs(MemoryContext context, TimestampTz *next_look)
 {
 	StartOutcome outcome = START_DONE;
 	RunnableRun runs[MAX_WORKERS_LIMIT];
@@ -317,10 +366,12 @@ start_runs(MemoryContext context)
 			runs[i].obstacle = QUARANTINE_REASON;
 		else if (runs[i].starts >= MAX_STARTS)
 			runs[i].obstacle = FUTILE_REASON;
-		if (runs[i].obstacle)
-			refuse_run(&runs[i]);
-		else
-			outcome = start_run(&runs[i]);
+		outcome = runs[i].obstacle ? refuse_run(&runs[i]) : start_run(&runs[i]);
+		if (outcome == START_LOCKED)
+		{
+			*next_look = Min(*next_look, ms_from_now(LOCKED_LOOK_MS));
+			outcome = START_DONE;
+		}
 	}
 	return outcome == START_DONE && count == MAX_WORKERS_LIMIT ? START_WAITS : outcome;
 }
@@ -341,7 +392,7 @@ work_off_queue(MemoryContext context, TimestampTz *next_look)
 		StartOutcome outcome;
 
 		*next_look = queue_due_syncs();
-		outcome = start_runs(context);
+		outcome = start_runs(context, next_look);
 		MemoryContextReset(context);
 		if (outcome != START_WAITS || !setting_enabled || monotonic_ms() >= until_ms)
 			return outcome;
@@ -366,6 +417,7 @@ signalsmith_scheduler_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	pgstat_report_appname("signalsmith scheduler");
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT_TEXT, PGC_SUSET, PGC_S_OVERRIDE);
 
 	context = AllocSetContextCreate(TopMemoryContext, "signalsmith scheduler",
 									ALLOCSET_DEFAULT_SIZES);
