@@ -7,8 +7,8 @@ OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*/*.c))
 # The install script is assembled from parts, in this order, then one INSERT
 # for each shipped connector.
 SQL_PARTS = $(addprefix sql/, prologue.sql roles.sql tables.sql \
-	helpers.sql announcements.sql instance.sql models.sql destinations.sql \
-	connectors.sql secrets.sql cron.sql syncs.sql retention.sql runs.sql \
+	helpers.sql announcements.sql instance.sql models.sql schema_drift.sql \
+	destinations.sql connectors.sql secrets.sql cron.sql syncs.sql retention.sql runs.sql \
 	preview.sql lifecycle.sql representation.sql installation.sql \
 	views.sql monitoring.sql grants.sql)
 CONNECTORS = $(wildcard $(srcdir)/sql/connectors/*.json)

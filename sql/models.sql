@@ -105,18 +105,21 @@ BEGIN
                 query = written.query, search_path = written.search_path, columns = written.columns,
                 primary_key = written.primary_key, identifiers = written.identifiers, updated_at = now()
             WHERE id = changed_model;
-            RETURN changed_model;
+        ELSE
+            INSERT INTO signalsmith.model (name, description, source, query, search_path,
+                primary_key, identifiers, columns, owner)
+            VALUES (written.name, written.description, written.source, written.query, written.search_path,
+                written.primary_key, written.identifiers, written.columns, written.owner)
+            RETURNING id INTO written.id;
         END IF;
-        INSERT INTO signalsmith.model (name, description, source, query, search_path,
-            primary_key, identifiers, columns, owner)
-        VALUES (written.name, written.description, written.source, written.query, written.search_path,
-            written.primary_key, written.identifiers, written.columns, written.owner)
-        RETURNING id INTO written.id;
-        RETURN written.id;
     EXCEPTION
         WHEN unique_violation THEN
             PERFORM signalsmith._raise_name_taken('model', written.name);
     END;
+    IF changes ? 'query' THEN
+        PERFORM signalsmith._record_inputs(written);
+    END IF;
+    RETURN written.id;
 END
 $$;
 COMMENT ON FUNCTION signalsmith._write_model(regrole, bigint, jsonb) IS

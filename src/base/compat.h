@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "parser/parse_relation.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -29,6 +30,14 @@
 #define SQL_FUNCTION(name) \
 	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
 	PG_FUNCTION_INFO_V1(name)
+
+/* 16 moved a relation's permission checks out of its range table entry. */
+#if PG_VERSION_NUM >= 160000
+#define selected_columns(query, entry) \
+	getRTEPermissionInfo((query)->rteperminfos, entry)->selectedCols
+#else
+#define selected_columns(query, entry) ((entry)->selectedCols)
+#endif
 
 /*
  * 17 gives extensions wait events with names; before, all of them show as

@@ -31,6 +31,7 @@ double		setting_max_delete_percent = 30.0;
 int			setting_max_attempts = 5;
 int			setting_max_in_flight = 4;
 int			setting_max_workers = 4;
+bool		setting_protect_models = false;
 int			setting_request_timeout = 30 * 1000;
 int			setting_run_retention = 30 * 24 * 60;
 int			setting_run_retention_count = 10000;
@@ -154,6 +155,11 @@ define_plan_settings(void)
 static void
 define_session_settings(void)
 {
+	DefineCustomBoolVariable("signalsmith.protect_models",
+							 "Refuses commands that drop or change what models read.",
+							 "Off: such a command says in a NOTICE which models and syncs it hits.",
+							 &setting_protect_models, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("signalsmith.show_progress",
 							 "Has wait_for_run tell how far the run is.",
 							 "A NOTICE about once a second, while something changes.",

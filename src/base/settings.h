@@ -27,6 +27,7 @@ extern double setting_max_delete_percent;
 extern int	setting_max_attempts;
 extern int	setting_max_in_flight;
 extern int	setting_max_workers;
+extern bool setting_protect_models;
 extern int	setting_request_timeout;	/* ms */
 extern int	setting_run_retention;	/* minutes */
 extern int	setting_run_retention_count;	/* of a sync */

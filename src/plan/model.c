@@ -8,9 +8,11 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "plan/fixed_settings.h"
 #include "plan/model_query.h"
 #include "plan/plan.h"
@@ -77,4 +79,63 @@ model_describe(const char *query, const char *search_path)
 				(errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
 				 errmsg("the model's query has no columns")));
 	return columns;
+}
+
+/* --- what a query reads --- */
+
+static Bitmapset *
+columns_read(Query *query, RangeTblEntry *entry)
+{
+	Bitmapset  *selected = selected_columns(query, entry);
+	Bitmapset  *columns = NULL;
+	int			member = -1;
+
+	while ((member = bms_next_member(selected, member)) >= 0)
+	{
+		int			number = member + FirstLowInvalidHeapAttributeNumber;
+
+		if (number >= 0)
+			columns = bms_add_member(columns, number);
+	}
+	return columns;
+}
+
+static bool
+input_walker(Node *node, List **inputs)
+{
+	ListCell   *cell;
+	Query	   *query;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, input_walker, inputs);
+
+	query = (Query *) node;
+	foreach(cell, query->rtable)
+	{
+		RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+		ModelInput *input;
+
+		if (entry->rtekind != RTE_RELATION)
+			continue;
+		input = palloc(sizeof(ModelInput));
+		input->relation = entry->relid;
+		input->columns = columns_read(query, entry);
+		*inputs = lappend(*inputs, input);
+	}
+	return query_tree_walker(query, input_walker, inputs, 0);
+}
+
+List *
+model_inputs(const char *query, const char *search_path)
+{
+	int			nest_level = fixed_settings_enter(search_path);
+	SourceText *source = source_text_create(1);
+	Query	   *analyzed = model_query_analyze(source, query, NULL);
+	List	   *inputs = NIL;
+
+	input_walker((Node *) analyzed, &inputs);
+	fixed_settings_leave(nest_level);
+	return inputs;
 }

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
 
 #include "base/types.h"
@@ -21,6 +22,19 @@
  * ERRCODE_FEATURE_NOT_SUPPORTED, ERRCODE_UNDEFINED_COLUMN ...
  */
 extern List *model_describe(const char *query, const char *search_path);
+
+typedef struct ModelInput
+{
+	Oid			relation;
+	Bitmapset  *columns;		/* attribute numbers; 0: the whole row */
+} ModelInput;
+
+/*
+ * The relations and columns that the text of a model's query refers to
+ * (ModelInput; a relation may come several times), without those that its views
+ * and functions read.  Raises what model_describe raises, short of planning.
+ */
+extern List *model_inputs(const char *query, const char *search_path);
 
 /*
  * Checks that the definition's key and mappings fit the model: everything that

@@ -13,6 +13,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -25,6 +26,7 @@
 #include "store/scope.h"
 
 SQL_FUNCTION(signalsmith_describe_query);
+SQL_FUNCTION(signalsmith_query_inputs);
 SQL_FUNCTION(signalsmith_check_sync);
 SQL_FUNCTION(signalsmith_check_sync_connector);
 SQL_FUNCTION(signalsmith_check_destination);
@@ -79,6 +81,49 @@ signalsmith_describe_query(PG_FUNCTION_ARGS)
 	columns = model_describe(query, search_path);
 	owner_scope_leave(&scope);
 	PG_RETURN_JSONB_P(columns_to_jsonb(columns));
+}
+
+static void
+return_input(ReturnSetInfo *result, Oid relation, int column)
+{
+	Datum		values[2];
+	bool		nulls[2] = {false, column < 0};
+
+	values[0] = ObjectIdGetDatum(relation);
+	values[1] = Int16GetDatum((int16) column);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/*
+ * _query_inputs(query text, owner regrole, search_path text) returns
+ * table(relation oid, column_number int2): a row with NULL for each relation,
+ * and one for each of its columns that the query refers to, 0 for all of them;
+ * some may be repeated.
+ */
+Datum
+signalsmith_query_inputs(PG_FUNCTION_ARGS)
+{
+	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *search_path = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	List	   *inputs;
+	ListCell   *cell;
+	Scope		scope;
+
+	InitMaterializedSRF(fcinfo, 0);
+	owner_scope_enter(&scope, PG_GETARG_OID(1));
+	inputs = model_inputs(query, search_path);
+	owner_scope_leave(&scope);
+	foreach(cell, inputs)
+	{
+		const ModelInput *input = lfirst(cell);
+		int			column = -1;
+
+		return_input(result, input->relation, -1);
+		while ((column = bms_next_member(input->columns, column)) >= 0)
+			return_input(result, input->relation, column);
+	}
+	return (Datum) 0;
 }
 
 /*

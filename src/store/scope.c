@@ -176,6 +176,8 @@ parameter_type(char letter)
 {
 	switch (letter)
 	{
+		case 'a':
+			return TEXTARRAYOID;
 		case 'b':
 			return BOOLOID;
 		case 'i':

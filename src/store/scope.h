@@ -48,7 +48,7 @@ extern void owner_scope_leave(Scope *scope);
  * Runs a statement with bound parameters inside a scope.  "types" has a letter
  * for each parameter that follows, as a Datum:
  *
- *	b bool, i int4, l int8, d float8, t text, j jsonb, u uuid, y bytea,
+ *	a text[], b bool, i int4, l int8, d float8, t text, j jsonb, u uuid, y bytea,
  *	z timestamptz, o oid; an upper-case letter takes a bool first: is it null?
  *
  * Results are in SPI_tuptable, the row count is returned.  The plan is not
