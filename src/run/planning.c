@@ -82,14 +82,9 @@ show_plan_progress(void *arg, const PlanFigures *figures)
 
 /* Batches as large as the sync wants and the connector can. */
 static void
-batch_limits(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COUNT])
+batch_limits(const SyncDefinition *definition, const Connector *connector,
+			 OutboxLimits limits[OPERATION_COUNT])
 {
-	Connector  *connector = connector_compile(definition->connector,
-											  definition->manifest,
-											  definition->config,
-											  definition->object);
-
-	connector_check_mode(connector, definition->mode);
 	for (int i = 0; i < OPERATION_COUNT; i++)
 	{
 		ConnectorLimits able = connector_limits(connector, (Operation) i);
@@ -173,6 +168,7 @@ static void
 plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 {
 	SyncDefinition *definition = definition_read(claim->sync_id);
+	Connector  *connector;
 	OutboxLimits limits[OPERATION_COUNT];
 	StagingSink staging;
 	PlanOptions options = {0};
@@ -180,7 +176,10 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	RunPlanFigures figures = {0};
 	char	   *snapshot_key;
 
-	batch_limits(definition, limits);
+	connector = connector_compile(definition->connector, definition->manifest,
+								  definition->config, definition->object);
+	connector_check_mode(connector, definition->mode);
+	batch_limits(definition, connector, limits);
 	snapshot_key = plan_snapshot_key(definition);
 	check_snapshot_key(definition, snapshot_key);
 
@@ -192,6 +191,7 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	staging.failures = row_failure_writer_create(claim->run_id, claim->sync_id);
 
 	options.full_resync = claim->full_resync;
+	options.with_ids = connector_captures(connector);
 	options.progress = show_plan_progress;
 	options.progress_arg = show_progress;
 	run_model(definition, &options, &staging.sink, &plan);
