@@ -57,8 +57,12 @@ default_class(const Attribution *attribution)
 		case 425:
 			return CLASS_RETRY;
 		case 409:
+			if (attribution->operation->uses_version)
+				return CLASS_CONFLICT;
 			return operation == OPERATION_CREATE && !attribution->operation->idempotent ?
 				CLASS_EXISTS : CLASS_RETRY;
+		case 412:
+			return attribution->operation->uses_version ? CLASS_CONFLICT : CLASS_REJECT_BATCH;
 		case 413:
 			return CLASS_TOO_LARGE;
 		case 429:

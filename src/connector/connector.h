@@ -67,6 +67,9 @@ extern ConnectorLimits connector_limits(const Connector *connector, Operation op
 extern void connector_check_operation(const Connector *connector, Operation operation);
 extern bool connector_has_operation(const Connector *connector, Operation operation);
 
+/* Is an update another request than a create? */
+extern bool connector_updates_otherwise(const Connector *connector);
+
 /*
  * Whether answers say what the destination calls a record, or which version of
  * it there is: then the snapshot has to keep it.

@@ -455,6 +455,13 @@ connector_has_operation(const Connector *connector, Operation operation)
 	return connector->operations[operation] != NULL;
 }
 
+bool
+connector_updates_otherwise(const Connector *connector)
+{
+	return connector->operations[OPERATION_UPDATE] != NULL &&
+		connector->operations[OPERATION_UPDATE] != connector->operations[OPERATION_CREATE];
+}
+
 void
 connector_check_operation(const Connector *connector, Operation operation)
 {

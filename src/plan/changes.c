@@ -15,6 +15,8 @@
 
 static const Slice no_slice = {"", 0};
 
+#define no_record {{"", 0}, {"", 0}, {"", 0}, {"", 0}, {"", 0}}
+
 static void
 plan_change(Planner *planner, PlannedChange *change)
 {
@@ -50,6 +52,8 @@ render_record(Planner *planner, const Datum *values, const bool *nulls,
 			  Record *record, RecordProblem *problem)
 {
 	record->key = no_slice;
+	record->id = no_slice;
+	record->version = no_slice;
 	return record_write_key(planner->writer, values, nulls, &record->key, problem) &&
 		record_write_identifier(planner->writer, values, nulls, &record->identifier, problem) &&
 		record_write_data(planner->writer, values, nulls, &record->data, problem);
@@ -57,7 +61,7 @@ render_record(Planner *planner, const Datum *values, const bool *nulls,
 
 /* The identity that the destination knows an entry's record by, if stored. */
 static bool
-read_identity(Planner *planner, uint32 entry, Slice *key, Slice *identifier)
+read_identity(Planner *planner, uint32 entry, Record *identity)
 {
 	MemoryContext old_context;
 	int64		segment_id;
@@ -68,7 +72,7 @@ read_identity(Planner *planner, uint32 entry, Slice *key, Slice *identifier)
 	if (planner->identities == NULL)
 		planner->identities = identity_reader_create(planner->definition->sync_id);
 	diff_locate(planner->diff, entry, &segment_id, &index);
-	found = segment_read_identity(planner->identities, segment_id, index, key, identifier);
+	found = segment_read_identity(planner->identities, segment_id, index, identity);
 	MemoryContextSwitchTo(old_context);
 	return found;
 }
@@ -79,6 +83,19 @@ slices_equal(Slice a, Slice b)
 	return a.length == b.length && memcmp(a.data, b.data, a.length) == 0;
 }
 
+/* What the destination calls an entry's record, and its version, if stored. */
+static void
+add_id(Planner *planner, uint32 entry, Record *record)
+{
+	Record		identity;
+
+	if (!planner->options->with_ids || entry >= planner->diff->snapshot_count ||
+		!read_identity(planner, entry, &identity))
+		return;
+	record->id = identity.id;
+	record->version = identity.version;
+}
+
 /*
  * In a mirror, a record whose identifier has changed is another record at the
  * destination: the old one goes, the new one comes.  Returns whether that is
@@ -87,18 +104,17 @@ slices_equal(Slice a, Slice b)
 static bool
 plan_delete_of_old_identity(Planner *planner, const PlannedChange *change, uint32 entry)
 {
-	PlannedChange delete = {0};
+	PlannedChange delete = {.record = no_record};
 
 	if (planner->definition->mode != MODE_MIRROR || !planner->stores_identities ||
 		entry >= planner->diff->snapshot_count ||
-		!read_identity(planner, entry, &delete.record.key, &delete.record.identifier) ||
+		!read_identity(planner, entry, &delete.record) ||
 		slices_equal(delete.record.identifier, change->record.identifier))
 		return false;
 
 	delete.operation = OPERATION_DELETE;
 	delete.key = change->key;
 	delete.hash = ROW_HASH_DELETED;
-	delete.record.data = no_slice;
 	plan_change(planner, &delete);
 	return true;
 }
@@ -135,6 +151,8 @@ planner_changed_row(Planner *planner, const Datum *values, const bool *nulls,
 		change.operation = OPERATION_CREATE;
 		planner->figures->creates_supersede = true;
 	}
+	else if (known)
+		add_id(planner, entry, &change.record);
 	diff_set_state(planner->diff, entry, ENTRY_CHANGED);
 	plan_change(planner, &change);
 }
@@ -224,14 +242,17 @@ plan_delete(Planner *planner, uint32 entry, StringInfo key_text, StringInfo iden
 {
 	const SyncDefinition *definition = planner->definition;
 	bool		exact = identity_key_is_exact(definition);
-	PlannedChange change = {0};
+	bool		has_identity = false;
+	PlannedChange change = {.record = no_record};
 
 	change.operation = OPERATION_DELETE;
 	change.key = diff_key(planner->diff, entry, planner->diff->key_width);
 	change.hash = ROW_HASH_DELETED;
-	change.record.key = no_slice;
-	change.record.data = no_slice;
 
+	if (planner->stores_identities)
+		has_identity = read_identity(planner, entry, &change.record);
+	else
+		add_id(planner, entry, &change.record);
 	if (exact)
 	{
 		resetStringInfo(key_text);
@@ -246,7 +267,7 @@ plan_delete(Planner *planner, uint32 entry, StringInfo key_text, StringInfo iden
 		change.record.identifier.data = identifier_text->data;
 		change.record.identifier.length = identifier_text->len;
 	}
-	else if (!read_identity(planner, entry, &change.record.key, &change.record.identifier))
+	else if (!has_identity)
 	{
 		reject_row(planner, OPERATION_DELETE, change.record.key, "no_identity",
 				   _("the record was sent before its identifier was stored; it cannot be deleted"));

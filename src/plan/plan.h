@@ -85,6 +85,8 @@ typedef struct PlanFigures
 typedef struct PlanOptions
 {
 	bool		full_resync;	/* everything counts as changed */
+	bool		with_ids;		/* changes say the ids and versions that the
+								 * snapshot has */
 
 	/* Called now and then with the rows read so far; may be NULL. */
 	void		(*progress) (void *arg, const PlanFigures *figures);

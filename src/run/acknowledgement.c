@@ -86,20 +86,26 @@ static void
 note_snapshot(AcknowledgementGroup *group, Bundle *bundle, int index, uint64 hash)
 {
 	segment_builder_add(group->segment, bundle->keys[index], hash,
-						bundle->records[index].key,
-						bundle->records[index].identifier,
-						group->supersedes || bundle->operation != OPERATION_CREATE);
+						&bundle->records[index], group->supersedes || bundle->operation != OPERATION_CREATE);
 }
 
 void
-acknowledge_record(AcknowledgementGroup *group, Bundle *bundle, int index)
+acknowledge_record(AcknowledgementGroup *group, Bundle *bundle, int index,
+				   Operation operation)
 {
-	bool		deleted = bundle->operation == OPERATION_DELETE;
+	bool		deleted = operation == OPERATION_DELETE;
 
 	settle_record(group, bundle, index, OUTCOME_ACKNOWLEDGED);
-	group->figures.confirmed[bundle->operation]++;
+	group->figures.confirmed[operation]++;
 	note_snapshot(group, bundle, index,
 				  deleted ? ROW_HASH_DELETED : bundle->hashes[index]);
+}
+
+void
+leave_record(AcknowledgementGroup *group, Bundle *bundle, int index)
+{
+	settle_record(group, bundle, index, OUTCOME_ACKNOWLEDGED);
+	note_snapshot(group, bundle, index, bundle->hashes[index]);
 }
 
 /*

@@ -25,10 +25,13 @@ extern AcknowledgementGroup *acknowledgement_group_create(const RunClaim *claim,
 														  bool supersedes);
 
 /*
- * A record is settled: confirmed by the destination, or failed.  A bundle stays
- * the caller's and must live until the group is recorded.
+ * A record is settled: confirmed by the destination, as that operation; left as
+ * the destination has it; or failed.  Its id and version are taken at once.  A
+ * bundle stays the caller's and must live until the group is recorded.
  */
-extern void acknowledge_record(AcknowledgementGroup *group, Bundle *bundle, int index);
+extern void acknowledge_record(AcknowledgementGroup *group, Bundle *bundle, int index,
+							   Operation operation);
+extern void leave_record(AcknowledgementGroup *group, Bundle *bundle, int index);
 extern void fail_record(AcknowledgementGroup *group, Bundle *bundle, int index,
 						bool unknown, int attempts, int http_status,
 						const char *code, const char *message);

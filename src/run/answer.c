@@ -6,8 +6,8 @@
  * what is done about it is decided here:
  *
  *	ok, gone_ok				acknowledged
- *	rejected, exists, conflict
- *							failed; the others of the batch are not touched
+ *	rejected				failed; the others of the batch are not touched
+ *	exists, conflict		sent once more, with what a lookup finds
  *	reject_batch, too_large	two halves, until the bad record is alone
  *	retry, unknown			the same bytes and key again, later, up to
  *							max_attempts; then failed, outcome unknown
@@ -19,6 +19,7 @@
 
 #include "base/backoff.h"
 #include "run/answer.h"
+#include "run/lookup.h"
 
 /* So many batches given up in a row: the destination is not well. */
 #define GIVEN_UP_IN_A_ROW 10
@@ -36,10 +37,9 @@ handle_not_sent(Delivery *delivery, PendingBatch *pending, const HttpAnswer *ans
 	batch_queue_put_back(delivery->queue, pending, monotonic_ms());
 }
 
-/* What is the matter with a record that is to be sent again, or is given up. */
-static const char *
-describe_no_answer(const Delivery *delivery, const HttpAnswer *answer,
-				   const RecordOutcome *outcome)
+const char *
+describe_outcome(const Delivery *delivery, const HttpAnswer *answer,
+				 const RecordOutcome *outcome)
 {
 	if (outcome->message)
 		return delivery_redact(delivery, outcome->message);
@@ -56,6 +56,25 @@ describe_code(const Delivery *delivery, const RecordOutcome *outcome)
 }
 
 /*
+ * The record exists, or not in the version that we knew.  Returns 1 when it
+ * stays open, to be sent once more.
+ */
+static int
+handle_conflict(Delivery *delivery, PendingBatch *pending, int index,
+				const HttpAnswer *answer, const RecordOutcome *outcome)
+{
+	if (outcome->class == CLASS_EXISTS && delivery->definition->mode == MODE_APPEND)
+		delivery_leave_record(delivery, pending, index);
+	else if (lookup_repair(delivery, pending, index, outcome))
+		return 1;
+	else
+		delivery_fail_record(delivery, pending, index, false, answer->status,
+							 describe_code(delivery, outcome),
+							 describe_outcome(delivery, answer, outcome));
+	return 0;
+}
+
+/*
  * Acts on the outcome of each record; those to be sent again stay open.
  * Returns how many.
  */
@@ -63,7 +82,6 @@ static int
 settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
 			   const RecordOutcome *outcomes, bool give_up)
 {
-	Bundle	   *bundle = pending->loaded->bundle;
 	int			open = 0;
 
 	for (int i = 0; i < pending->count; i++)
@@ -74,25 +92,27 @@ settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answ
 		{
 			case CLASS_OK:
 			case CLASS_GONE_OK:
-				acknowledge_record(delivery->group, bundle, pending->first + i);
-				loaded_bundle_settled(pending->loaded, 1);
+				delivery_acknowledge_record(delivery, pending, i,
+											pending->operation, outcome);
 				delivery->given_up_in_a_row = 0;
 				break;
 			case CLASS_REJECTED:
 			case CLASS_REJECT_BATCH:
 			case CLASS_TOO_LARGE:
+				delivery_fail_record(delivery, pending, i, false, answer->status,
+									 describe_code(delivery, outcome),
+									 describe_outcome(delivery, answer, outcome));
+				break;
 			case CLASS_EXISTS:
 			case CLASS_CONFLICT:
-				delivery_fail_record(delivery, pending, i, false, answer->status,
-								  describe_code(delivery, outcome),
-								  describe_no_answer(delivery, answer, outcome));
+				open += handle_conflict(delivery, pending, i, answer, outcome);
 				break;
 			case CLASS_RETRY:
 			case CLASS_UNKNOWN:
 				if (give_up)
 					delivery_fail_record(delivery, pending, i, true, answer->status,
 									  describe_code(delivery, outcome),
-									  describe_no_answer(delivery, answer, outcome));
+									  describe_outcome(delivery, answer, outcome));
 				else
 				{
 					pending->ambiguous = true;
@@ -109,8 +129,8 @@ settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answ
 	return open;
 }
 
-static bool
-all_of_class(const RecordOutcome *outcomes, int count, OutcomeClass class,
+bool
+outcomes_are(const RecordOutcome *outcomes, int count, OutcomeClass class,
 			 OutcomeClass or_class)
 {
 	for (int i = 0; i < count; i++)
@@ -138,11 +158,11 @@ heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 	if ((outcome = find_class(outcomes, pending->count, CLASS_AUTH)) != NULL)
 		delivery_stop(delivery, DELIVERY_REFUSED,
 					  psprintf("the destination refuses the credentials: %s",
-							   describe_no_answer(delivery, answer, outcome)));
+							   describe_outcome(delivery, answer, outcome)));
 	if ((outcome = find_class(outcomes, pending->count, CLASS_FATAL)) != NULL)
 		delivery_stop(delivery, DELIVERY_REFUSED,
 					  psprintf("the destination refuses this sync: %s",
-							   describe_no_answer(delivery, answer, outcome)));
+							   describe_outcome(delivery, answer, outcome)));
 	if (find_class(outcomes, pending->count, CLASS_THROTTLED) != NULL)
 	{
 		destination_gate_pause(delivery->gate, delay_ms);
@@ -162,14 +182,12 @@ count_given_up(Delivery *delivery, const HttpAnswer *answer)
 							   psprintf("HTTP status %d", answer->status)));
 }
 
-static void
-handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
+int64
+attribute_answer(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
+				 RecordOutcome *outcomes)
 {
-	RecordOutcome *outcomes = palloc0(pending->count * sizeof(RecordOutcome));
-	bool		give_up = pending->attempts >= delivery->definition->max_attempts;
 	int64		retry_after_ms;
 	int64		delay_ms;
-	int			open;
 
 	if (answer->result == HTTP_ANSWERED)
 		destination_gate_succeeded(delivery->gate);
@@ -178,23 +196,36 @@ handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *ans
 	delay_ms = Max(backoff_delay_ms(pending->attempts),
 				   Min(retry_after_ms, RETRY_AFTER_CAP_MS));
 	heed_destination(delivery, pending, answer, outcomes, delay_ms);
+	return delay_ms;
+}
 
+static void
+handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
+{
+	RecordOutcome *outcomes = palloc0(pending->count * sizeof(RecordOutcome));
+	bool		give_up = pending->attempts >= delivery->definition->max_attempts;
+	int64		not_before_ms;
+	int			open;
+
+	not_before_ms = monotonic_ms() + attribute_answer(delivery, pending, answer, outcomes);
 	if (pending->count > 1 &&
-		all_of_class(outcomes, pending->count, CLASS_REJECT_BATCH, CLASS_TOO_LARGE))
+		outcomes_are(outcomes, pending->count, CLASS_REJECT_BATCH, CLASS_TOO_LARGE))
 	{
 		batch_queue_split(delivery->queue, pending);
 		return;
 	}
+	if (outcomes_are(outcomes, pending->count, CLASS_EXISTS, CLASS_CONFLICT))
+		not_before_ms = 0;		/* nothing is to be waited for */
 
 	open = settle_records(delivery, pending, answer, outcomes, give_up);
 	if (open < pending->count)
 	{
 		if (give_up && find_class(outcomes, pending->count, CLASS_OK) == NULL)
 			count_given_up(delivery, answer);
-		batch_queue_done(delivery->queue, pending, monotonic_ms() + delay_ms);
+		batch_queue_done(delivery->queue, pending, not_before_ms);
 	}
 	else
-		batch_queue_put_back(delivery->queue, pending, monotonic_ms() + delay_ms);
+		batch_queue_put_back(delivery->queue, pending, not_before_ms);
 }
 
 void
@@ -203,6 +234,8 @@ delivery_handle_answer(Delivery *delivery, PendingBatch *pending,
 {
 	if (answer->result == HTTP_NOT_SENT || answer->result == HTTP_REFUSED)
 		handle_not_sent(delivery, pending, answer);
+	else if (pending->records != NULL)
+		lookup_handle_answer(delivery, pending, answer);
 	else
 		handle_answered(delivery, pending, answer);
 }

@@ -16,4 +16,21 @@
 extern void delivery_handle_answer(Delivery *delivery, PendingBatch *pending,
 								   const HttpAnswer *answer);
 
+/* --- for lookup.c --- */
+
+/*
+ * Says what an answer means for each record and heeds what it says of the
+ * destination.  Returns for how long nothing of this batch is to be repeated.
+ */
+extern int64 attribute_answer(Delivery *delivery, PendingBatch *pending,
+							  const HttpAnswer *answer, RecordOutcome *outcomes);
+
+/* Are they all of one of these classes? */
+extern bool outcomes_are(const RecordOutcome *outcomes, int count,
+						 OutcomeClass class, OutcomeClass or_class);
+
+/* What is the matter with a record, for people. */
+extern const char *describe_outcome(const Delivery *delivery, const HttpAnswer *answer,
+									const RecordOutcome *outcome);
+
 #endif							/* SIGNALSMITH_ANSWER_H */

@@ -165,8 +165,25 @@ make_batch(BatchQueue *queue, LoadedBundle *loaded, int first, int count)
 	batch->loaded = loaded;
 	batch->first = first;
 	batch->count = count;
+	batch->operation = loaded->bundle->operation;
 	batch->context = context;
 	return batch;
+}
+
+/* The same records once more. */
+static PendingBatch *
+copy_batch(BatchQueue *queue, const PendingBatch *batch, int first, int count)
+{
+	PendingBatch *copy = make_batch(queue, batch->loaded, batch->first + first, count);
+
+	copy->attempts = batch->attempts;
+	copy->ambiguous = batch->ambiguous;
+	if (batch->records != NULL)
+	{
+		copy->records = MemoryContextAlloc(copy->context, count * sizeof(int));
+		memcpy(copy->records, batch->records + first, count * sizeof(int));
+	}
+	return copy;
 }
 
 static int
@@ -216,7 +233,12 @@ cut_batch(BatchQueue *queue, LoadedBundle *loaded)
 		loaded->next_record += count;
 		loaded->next_batch++;
 		if (open == count)
-			return make_batch(queue, loaded, first, count);
+		{
+			PendingBatch *batch = make_batch(queue, loaded, first, count);
+
+			batch->fresh = true;
+			return batch;
+		}
 		queue_open_parts(queue, loaded, first, count);
 	}
 	return NULL;
@@ -293,36 +315,72 @@ batch_queue_wait_ms(BatchQueue *queue, int64 now_ms)
 		PendingBatch *batch = dlist_container(PendingBatch, node, iter.cur);
 		int64		batch_ms = Max(0, batch->not_before_ms - now_ms);
 
+		if (batch->not_before_ms == AWAITS_LOOKUP)
+			continue;
 		wait_ms = wait_ms < 0 ? batch_ms : Min(wait_ms, batch_ms);
 	}
 	return wait_ms;
 }
 
 void
-batch_queue_put_back(BatchQueue *queue, PendingBatch *batch, int64 not_before_ms)
+batch_queue_drop(BatchQueue *queue, PendingBatch *batch)
 {
-	PendingBatch *again = make_batch(queue, batch->loaded, batch->first, batch->count);
-
-	again->attempts = batch->attempts;
-	again->ambiguous = batch->ambiguous;
-	again->not_before_ms = not_before_ms;
-	dlist_push_tail(&queue->waiting, &again->node);
 	queue->out--;
 	MemoryContextDelete(batch->context);
 }
 
 void
-batch_queue_split(BatchQueue *queue, PendingBatch *batch)
+batch_queue_put_back(BatchQueue *queue, PendingBatch *batch, int64 not_before_ms)
 {
-	int			half = batch->count / 2;
-	PendingBatch *left = make_batch(queue, batch->loaded, batch->first, half);
-	PendingBatch *right = make_batch(queue, batch->loaded, batch->first + half,
-									 batch->count - half);
+	PendingBatch *again = copy_batch(queue, batch, 0, batch->count);
+
+	again->not_before_ms = not_before_ms;
+	dlist_push_tail(&queue->waiting, &again->node);
+	batch_queue_drop(queue, batch);
+}
+
+void
+batch_queue_cut(BatchQueue *queue, PendingBatch *batch, int count)
+{
+	PendingBatch *left = copy_batch(queue, batch, 0, count);
+	PendingBatch *right = copy_batch(queue, batch, count, batch->count - count);
 
 	dlist_push_tail(&queue->waiting, &left->node);
 	dlist_push_tail(&queue->waiting, &right->node);
-	queue->out--;
-	MemoryContextDelete(batch->context);
+	batch_queue_drop(queue, batch);
+}
+
+/* What was refused as a whole has not arrived: the halves start afresh. */
+void
+batch_queue_split(BatchQueue *queue, PendingBatch *batch)
+{
+	batch->attempts = 0;
+	batch->ambiguous = false;
+	batch_queue_cut(queue, batch, batch->count / 2);
+}
+
+void
+batch_queue_add_lookup(BatchQueue *queue, LoadedBundle *loaded, const int *records, int count)
+{
+	PendingBatch *lookup = make_batch(queue, loaded, 0, count);
+
+	lookup->records = MemoryContextAlloc(lookup->context, count * sizeof(int));
+	memcpy(lookup->records, records, count * sizeof(int));
+	dlist_push_head(&queue->waiting, &lookup->node);
+}
+
+void
+batch_queue_release(BatchQueue *queue, LoadedBundle *loaded)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &queue->waiting)
+	{
+		PendingBatch *batch = dlist_container(PendingBatch, node, iter.cur);
+
+		if (batch->loaded == loaded && batch->not_before_ms == AWAITS_LOOKUP)
+			batch->not_before_ms = 0;
+	}
 }
 
 void
@@ -340,18 +398,16 @@ batch_queue_done(BatchQueue *queue, PendingBatch *batch, int64 retry_not_before_
 			index++;
 		if (index > first)
 		{
-			PendingBatch *part = make_batch(queue, batch->loaded, first, index - first);
+			PendingBatch *part = copy_batch(queue, batch, first - batch->first,
+											index - first);
 
-			part->attempts = batch->attempts;
-			part->ambiguous = batch->ambiguous;
 			part->not_before_ms = retry_not_before_ms;
 			dlist_push_tail(&queue->waiting, &part->node);
 		}
 		else
 			index++;
 	}
-	queue->out--;
-	MemoryContextDelete(batch->context);
+	batch_queue_drop(queue, batch);
 }
 
 void

@@ -25,15 +25,22 @@ typedef struct LoadedBundle
 	int			next_record;	/* what has been cut into batches so far */
 	int			next_batch;
 	int			open_records;
+	struct RecordLookup *lookups;	/* of each record, see lookup.c; or NULL */
 } LoadedBundle;
 
-/* A batch, or a part of one that was split: a range of a bundle's records. */
+/*
+ * A batch, or a part of one that was split: a range of a bundle's records.  Or a
+ * lookup, which asks for some of them, here and there.
+ */
 typedef struct PendingBatch
 {
 	dlist_node	node;
 	LoadedBundle *loaded;
 	int			first;
 	int			count;
+	int		   *records;		/* of a lookup: their indexes */
+	Operation	operation;		/* as it is sent: the bundle's at first */
+	bool		fresh;			/* cut just now: it was never tried before */
 	int			attempts;		/* of this runner */
 	bool		ambiguous;		/* some attempt may have arrived */
 	int64		not_before_ms;	/* monotonic */
@@ -63,6 +70,23 @@ extern int64 batch_queue_wait_ms(BatchQueue *queue, int64 now_ms);
 extern void batch_queue_put_back(BatchQueue *queue, PendingBatch *batch,
 								 int64 not_before_ms);
 
+/* To wait until something of its bundle is known; see batch_queue_release. */
+#define AWAITS_LOOKUP PG_INT64_MAX
+
+/* Lets go of the batches of a bundle that await a lookup. */
+extern void batch_queue_release(BatchQueue *queue, LoadedBundle *loaded);
+
+/*
+ * Queues a lookup, to be sent next.  The indexes are copied.  It is done with by
+ * batch_queue_drop; it can be put back and split as any batch.
+ */
+extern void batch_queue_add_lookup(BatchQueue *queue, LoadedBundle *loaded,
+								   const int *records, int count);
+extern void batch_queue_drop(BatchQueue *queue, PendingBatch *batch);
+
+/* To be sent as two batches, the first of them of that many records. */
+extern void batch_queue_cut(BatchQueue *queue, PendingBatch *batch, int count);
+
 /* To be sent as two halves: idempotency keys follow from the ranges. */
 extern void batch_queue_split(BatchQueue *queue, PendingBatch *batch);
 
@@ -75,6 +99,13 @@ extern void batch_queue_done(BatchQueue *queue, PendingBatch *batch,
 
 /* Frees the bundles whose records are all settled, and recorded by now. */
 extern void batch_queue_forget_settled(BatchQueue *queue);
+
+/* The index in its bundle of a batch's, or a lookup's, record. */
+static inline int
+pending_record(const PendingBatch *batch, int index)
+{
+	return batch->records != NULL ? batch->records[index] : batch->first + index;
+}
 
 /* The bundle of a delivered answer has fewer open records now. */
 static inline void

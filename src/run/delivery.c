@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
@@ -20,9 +21,11 @@
 
 #include "base/backoff.h"
 #include "base/fault.h"
+#include "base/idempotency.h"
 #include "run/answer.h"
 #include "run/delivery_setup.h"
 #include "run/delivery_state.h"
+#include "run/lookup.h"
 
 /* How often a run looks at a gate that is closed. */
 #define GATE_LOOK_MS 500
@@ -50,22 +53,42 @@ grace_is_over(const Delivery *delivery)
 
 /* --- sending --- */
 
+/* Other bytes than planned need another key, the same for the same bytes. */
+static void
+revise_key(pg_uuid_t *key, uint64 revision)
+{
+	pg_uuid_t	planned = *key;
+
+	if (revision != 0)
+		idempotency_derive(&planned, (uint32) revision, (uint32) (revision >> 32), 1, key);
+}
+
 static Batch *
 make_batch(const PendingBatch *pending)
 {
 	const Bundle *bundle = pending->loaded->bundle;
 	Batch	   *batch = palloc0(sizeof(Batch));
+	uint64		revisions = 0;
 
-	batch->operation = bundle->operation;
-	batch->id = outbox_batch_id(bundle, pending->first, pending->count);
+	batch->operation = pending->operation;
+	batch->is_lookup = pending->records != NULL;
 	batch->attempt = bundle->attempts + pending->attempts;
 	batch->record_count = pending->count;
 	batch->records = palloc(pending->count * sizeof(BatchRecord));
 	for (int i = 0; i < pending->count; i++)
 	{
-		batch->records[i].record = bundle->records[pending->first + i];
-		batch->records[i].idempotency_key = outbox_record_id(bundle, pending->first + i);
+		int			record = pending_record(pending, i);
+		uint64		revision = lookup_revision(pending, i);
+
+		batch->records[i].record = bundle->records[record];
+		batch->records[i].idempotency_key = outbox_record_id(bundle, record);
+		revise_key(&batch->records[i].idempotency_key, revision);
+		if (revision != 0)
+			revisions = hash_combine64(revisions, hash_combine64(revision, i));
 	}
+	batch->id = outbox_batch_id(bundle, pending_record(pending, 0),
+								batch->is_lookup ? 1 : pending->count);
+	revise_key(&batch->id, revisions);
 	return batch;
 }
 
@@ -108,6 +131,8 @@ send_batches(Delivery *delivery)
 
 		if (pending == NULL)
 			break;
+		if (pending->records == NULL && !lookup_prepare_batch(delivery, pending))
+			continue;
 		if (!destination_gate_enter(delivery->gate))
 		{
 			batch_queue_put_back(delivery->queue, pending, now_ms);
@@ -176,7 +201,12 @@ give_up_unanswered(Delivery *delivery)
 	if (!delivery->stopping)
 		return;
 	dlist_foreach(iter, &delivery->in_flight)
-		give_up_batch(delivery, dlist_container(PendingBatch, node, iter.cur));
+	{
+		PendingBatch *pending = dlist_container(PendingBatch, node, iter.cur);
+
+		if (pending->records == NULL)
+			give_up_batch(delivery, pending);
+	}
 
 	for (;;)
 	{
@@ -190,9 +220,11 @@ give_up_unanswered(Delivery *delivery)
 		}
 		if (pending == NULL)
 			break;
+		if (pending->records != NULL)
+			continue;			/* a lookup changes nothing */
 		if (pending->ambiguous || pending->loaded->bundle->attempts > 1)
 			give_up_batch(delivery, pending);
-		else if (pending->attempts == 0)
+		else if (pending->fresh)
 			break;
 	}
 }

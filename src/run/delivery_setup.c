@@ -109,7 +109,8 @@ set_up_queues(Delivery *delivery)
 	delivery->queue = batch_queue_create(claim->run_id, claim->deletes_held > 0);
 	delivery->group = acknowledgement_group_create(claim,
 												   plan_key_width(definition),
-												   plan_stores_identities(definition),
+												   plan_stores_identities(definition) ||
+												   connector_captures(delivery->connector),
 												   claim->creates_supersede);
 	dlist_init(&delivery->in_flight);
 }

@@ -20,12 +20,36 @@ delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error)
 }
 
 void
+delivery_acknowledge_record(Delivery *delivery, PendingBatch *pending, int index,
+							Operation operation, const RecordOutcome *outcome)
+{
+	Record	   *record;
+	int			number = pending_record(pending, index);
+
+	record = &pending->loaded->bundle->records[number];
+	if (outcome != NULL && outcome->id.length > 0)
+		record->id = outcome->id;
+	if (outcome != NULL && outcome->version.length > 0)
+		record->version = outcome->version;
+	acknowledge_record(delivery->group, pending->loaded->bundle, number, operation);
+	loaded_bundle_settled(pending->loaded, 1);
+}
+
+void
+delivery_leave_record(Delivery *delivery, PendingBatch *pending, int index)
+{
+	leave_record(delivery->group, pending->loaded->bundle, pending_record(pending, index));
+	loaded_bundle_settled(pending->loaded, 1);
+}
+
+void
 delivery_fail_record(Delivery *delivery, PendingBatch *pending, int index,
 					 bool unknown, int status, const char *code,
 					 const char *message)
 {
-	fail_record(delivery->group, pending->loaded->bundle, pending->first + index,
-				unknown, pending->attempts, status, code, message);
+	fail_record(delivery->group, pending->loaded->bundle,
+				pending_record(pending, index), unknown, pending->attempts,
+				status, code, message);
 	loaded_bundle_settled(pending->loaded, 1);
 }
 

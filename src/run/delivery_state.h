@@ -56,6 +56,17 @@ extern void delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error
 /* Text from outside, without what must not be read; palloc'ed. */
 extern char *delivery_redact(const Delivery *delivery, const char *text);
 
+/*
+ * The record of a batch at this index has been created, updated or deleted; the
+ * outcome says what the destination calls it now, or is NULL.
+ */
+extern void delivery_acknowledge_record(Delivery *delivery, PendingBatch *pending,
+										int index, Operation operation,
+										const RecordOutcome *outcome);
+
+/* The destination has it already, and the mode leaves that alone. */
+extern void delivery_leave_record(Delivery *delivery, PendingBatch *pending, int index);
+
 /* The record of a batch at this index has failed. */
 extern void delivery_fail_record(Delivery *delivery, PendingBatch *pending,
 								 int index, bool unknown, int status,

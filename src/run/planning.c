@@ -93,8 +93,8 @@ run_batch_limits(const SyncDefinition *definition, const Connector *connector,
 }
 
 /* Before the model runs: a connector that cannot do it need not be asked. */
-static void
-limit_batches(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COUNT])
+static Connector *
+prepare_connector(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COUNT])
 {
 	Connector  *connector = connector_compile(definition->connector,
 											  definition->manifest,
@@ -103,6 +103,7 @@ limit_batches(const SyncDefinition *definition, OutboxLimits limits[OPERATION_CO
 
 	connector_check_mode(connector, definition->mode);
 	run_batch_limits(definition, connector, limits);
+	return connector;
 }
 
 /*
@@ -177,6 +178,7 @@ static void
 plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 {
 	SyncDefinition *definition = definition_read(claim->sync_id);
+	Connector  *connector;
 	OutboxLimits limits[OPERATION_COUNT];
 	StagingSink staging;
 	PlanOptions options = {0};
@@ -184,7 +186,7 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	RunPlanFigures figures = {0};
 	char	   *snapshot_key;
 
-	limit_batches(definition, limits);
+	connector = prepare_connector(definition, limits);
 	snapshot_key = plan_snapshot_key(definition);
 	check_snapshot_key(definition, snapshot_key);
 
@@ -196,6 +198,7 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	staging.failures = row_failure_writer_create(claim->run_id, claim->sync_id);
 
 	options.full_resync = claim->full_resync;
+	options.with_ids = connector_captures(connector);
 	options.progress = show_plan_progress;
 	options.progress_arg = show_progress;
 	run_model(definition, &options, &staging.sink, &plan);

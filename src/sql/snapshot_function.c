@@ -70,8 +70,8 @@ key_json(const SnapshotRows *rows, const FoldedEntry *entry)
 {
 	StringInfoData text;
 
-	if (entry->key_json.length > 0)
-		return pnstrdup(entry->key_json.data, entry->key_json.length);
+	if (entry->identity.key.length > 0)
+		return pnstrdup(entry->identity.key.data, entry->identity.key.length);
 	if (!rows->key_is_exact)
 		return NULL;
 	initStringInfo(&text);

@@ -55,8 +55,8 @@ last_sequence(Operation operation)
 	return first_sequence(operation) + (SEQUENCES_PER_OPERATION - 1);
 }
 
-/* Before each record's texts: the lengths of key, identifier and data. */
-#define RECORD_HEADER_BYTES (3 * sizeof(uint32))
+/* Before each record's texts: their lengths, in the order of struct Record. */
+#define RECORD_HEADER_BYTES (5 * sizeof(uint32))
 
 /*
  * Reads the bundle that the reader is at, checking everything that a damaged

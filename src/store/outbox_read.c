@@ -145,7 +145,9 @@ read_records(TableReader *reader, Bundle *bundle)
 		take_slice(bundle, &header, RECORD_HEADER_BYTES, &position, end);
 		take_slice(bundle, &record->key, read_uint32(header.data), &position, end);
 		take_slice(bundle, &record->identifier, read_uint32(header.data + 4), &position, end);
-		take_slice(bundle, &record->data, read_uint32(header.data + 8), &position, end);
+		take_slice(bundle, &record->id, read_uint32(header.data + 8), &position, end);
+		take_slice(bundle, &record->version, read_uint32(header.data + 12), &position, end);
+		take_slice(bundle, &record->data, read_uint32(header.data + 16), &position, end);
 	}
 	if (position != end)
 		bundle_damaged(bundle, "Bytes follow the last record.");

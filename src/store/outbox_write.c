@@ -128,6 +128,12 @@ is_full(const OpenBundle *bundle, Size size)
 		 bundle->records.len + size > BUNDLE_BYTES);
 }
 
+static inline void
+append_slice(OpenBundle *bundle, Slice slice)
+{
+	appendBinaryStringInfo(&bundle->records, slice.data, slice.length);
+}
+
 static void
 append_record(OpenBundle *bundle, RecordKey key, uint64 hash, const Record *record)
 {
@@ -135,12 +141,15 @@ append_record(OpenBundle *bundle, RecordKey key, uint64 hash, const Record *reco
 
 	write_uint32(header, record->key.length);
 	write_uint32(header + 4, record->identifier.length);
-	write_uint32(header + 8, record->data.length);
+	write_uint32(header + 8, record->id.length);
+	write_uint32(header + 12, record->version.length);
+	write_uint32(header + 16, record->data.length);
 	appendBinaryStringInfo(&bundle->records, header, sizeof(header));
-	appendBinaryStringInfo(&bundle->records, record->key.data, record->key.length);
-	appendBinaryStringInfo(&bundle->records, record->identifier.data,
-						   record->identifier.length);
-	appendBinaryStringInfo(&bundle->records, record->data.data, record->data.length);
+	append_slice(bundle, record->key);
+	append_slice(bundle, record->identifier);
+	append_slice(bundle, record->id);
+	append_slice(bundle, record->version);
+	append_slice(bundle, record->data);
 
 	bundle->keys[bundle->record_count] = key;
 	bundle->hashes[bundle->record_count] = hash;
@@ -276,7 +285,8 @@ outbox_writer_add(OutboxWriter *writer, Operation operation, RecordKey key,
 {
 	OpenBundle *bundle = &writer->bundles[operation];
 	uint64		size = RECORD_HEADER_BYTES + (uint64) record->key.length +
-	(uint64) record->identifier.length + (uint64) record->data.length;
+	(uint64) record->identifier.length + (uint64) record->id.length +
+	(uint64) record->version.length + (uint64) record->data.length;
 
 	if (size > RECORD_MAX_BYTES)
 		ereport(ERROR,

@@ -34,15 +34,16 @@ enum SegmentColumn
 #define SEGMENT_MAX_RECORDS 8192
 #define SEGMENT_MAX_IDENTITY_BYTES (4 * 1024 * 1024)
 
-/* Before each identity's texts: the lengths of key and identifier. */
-#define IDENTITY_HEADER_BYTES (2 * sizeof(uint32))
+/*
+ * Before each identity's texts: the lengths of key, identifier, id and version.
+ */
+#define IDENTITY_HEADER_BYTES (4 * sizeof(uint32))
 
-/* Key and identifier of each entry of a segment. */
+/* The identity of each entry of a segment: records without data. */
 typedef struct SegmentIdentities
 {
 	int			count;
-	Slice	   *keys;
-	Slice	   *identifiers;
+	Record	   *records;
 } SegmentIdentities;
 
 /* The columns that say what a segment is, without its contents. */
@@ -65,6 +66,6 @@ extern SegmentBuilder *segment_builder_create_at(int64 sync_id, int key_width,
 
 /* Would this still go into the segment that is being filled? */
 extern bool segment_builder_has_room(const SegmentBuilder *builder,
-									 Slice key_json, Slice identifier);
+									 const Record *identity);
 
 #endif							/* SIGNALSMITH_SEGMENT_FORMAT_H */

@@ -8,9 +8,12 @@
  */
 #include "postgres.h"
 
+#include "lib/ilist.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "base/bytes.h"
+#include "base/settings.h"
 #include "store/packed.h"
 #include "store/segment_format.h"
 
@@ -22,15 +25,32 @@ struct SegmentScan
 	Segment		segment;
 };
 
+/* A segment whose identities are at hand. */
+typedef struct KeptSegment
+{
+	dlist_node	node;			/* in the order of their use, the latest first */
+	int64		segment_id;
+	MemoryContext context;		/* holds this and the identities */
+	SegmentIdentities *identities;	/* or NULL */
+} KeptSegment;
+
+typedef struct KeptEntry
+{
+	int64		segment_id;		/* hash key */
+	KeptSegment *kept;
+} KeptEntry;
+
 struct IdentityReader
 {
 	int64		sync_id;
 	MemoryContext context;		/* of the reader */
-	MemoryContext segment_context;	/* of the segment at hand */
-	int64		segment_id;
-	SegmentIdentities *identities;	/* of that segment, or NULL */
-	bool		loaded;
+	HTAB	   *table;			/* of KeptEntry */
+	dlist_head	kept;
+	Size		memory;			/* of those kept */
 };
+
+/* This part of diff_mem is for identities. */
+#define MEMORY_PART 4
 
 static void
 segment_damaged(int64 sync_id, int64 segment_id, const char *detail)
@@ -102,17 +122,20 @@ segment_identities_read(TableReader *reader, int64 sync_id, const Segment *segme
 
 	result = palloc(sizeof(SegmentIdentities));
 	result->count = segment->count;
-	result->keys = palloc(mul_size(segment->count, sizeof(Slice)));
-	result->identifiers = palloc(mul_size(segment->count, sizeof(Slice)));
+	result->records = palloc0(mul_size(segment->count, sizeof(Record)));
 	for (int i = 0; i < segment->count; i++)
 	{
+		Record	   *record = &result->records[i];
 		Slice		header;
 
 		if (!take_slice(&header, IDENTITY_HEADER_BYTES, &position, end) ||
-			!take_slice(&result->keys[i], read_uint32(header.data), &position, end) ||
-			!take_slice(&result->identifiers[i], read_uint32(header.data + 4), &position, end))
+			!take_slice(&record->key, read_uint32(header.data), &position, end) ||
+			!take_slice(&record->identifier, read_uint32(header.data + 4), &position, end) ||
+			!take_slice(&record->id, read_uint32(header.data + 8), &position, end) ||
+			!take_slice(&record->version, read_uint32(header.data + 12), &position, end))
 			segment_damaged(sync_id, segment->id,
 							psprintf("Identity %d reaches beyond the end.", i));
+		record->data = (Slice) {end, 0};
 	}
 	if (position != end)
 		segment_damaged(sync_id, segment->id, "Bytes follow the last identity.");
@@ -164,59 +187,96 @@ segment_scan_end(SegmentScan *scan)
 IdentityReader *
 identity_reader_create(int64 sync_id)
 {
-	IdentityReader *reader = palloc0(sizeof(IdentityReader));
+	IdentityReader *reader;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "signalsmith identities",
+												  ALLOCSET_DEFAULT_SIZES);
+	HASHCTL		control = {
+		.keysize = sizeof(int64),
+		.entrysize = sizeof(KeptEntry),
+		.hcxt = context
+	};
 
+	reader = MemoryContextAllocZero(context, sizeof(IdentityReader));
 	reader->sync_id = sync_id;
-	reader->context = CurrentMemoryContext;
-	reader->segment_context = AllocSetContextCreate(reader->context,
-													"signalsmith identities",
-													ALLOCSET_DEFAULT_SIZES);
+	reader->context = context;
+	reader->table = hash_create("signalsmith identities", 64, &control,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	dlist_init(&reader->kept);
 	return reader;
 }
 
 static void
-load_identities(IdentityReader *reader, int64 segment_id)
+forget_segment(IdentityReader *reader, KeptSegment *kept)
 {
-	MemoryContext old_context;
+	dlist_delete(&kept->node);
+	(void) hash_search(reader->table, &kept->segment_id, HASH_REMOVE, NULL);
+	reader->memory -= MemoryContextMemAllocated(kept->context, false);
+	MemoryContextDelete(kept->context);
+}
+
+static KeptSegment *
+load_segment(IdentityReader *reader, int64 segment_id)
+{
+	MemoryContext context = AllocSetContextCreate(reader->context,
+												  "signalsmith identities of a segment",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_context = MemoryContextSwitchTo(context);
+	KeptSegment *kept = palloc0(sizeof(KeptSegment));
 	TableReader *row;
 	Segment		segment;
 
-	reader->loaded = false;
-	reader->identities = NULL;
-	MemoryContextReset(reader->segment_context);
-	old_context = MemoryContextSwitchTo(reader->segment_context);
-
+	kept->segment_id = segment_id;
+	kept->context = context;
 	row = table_reader_open("segment", SEGMENT_COLUMNS, reader->sync_id,
 							BTEqualStrategyNumber, segment_id, InvalidSnapshot);
 	if (table_reader_next(row, ForwardScanDirection))
 	{
 		segment_header_read(row, reader->sync_id, &segment);
-		reader->identities = segment_identities_read(row, reader->sync_id, &segment);
+		kept->identities = segment_identities_read(row, reader->sync_id, &segment);
 	}
 	table_reader_close(row);
-
 	MemoryContextSwitchTo(old_context);
-	reader->segment_id = segment_id;
-	reader->loaded = true;
+	return kept;
+}
+
+/* The segment's identities, and room for them. */
+static KeptSegment *
+find_segment(IdentityReader *reader, int64 segment_id)
+{
+	KeptSegment *kept;
+	KeptEntry  *entry = hash_search(reader->table, &segment_id, HASH_FIND, NULL);
+
+	if (entry != NULL)
+	{
+		dlist_move_head(&reader->kept, &entry->kept->node);
+		return entry->kept;
+	}
+	kept = load_segment(reader, segment_id);
+	entry = hash_search(reader->table, &segment_id, HASH_ENTER, NULL);
+	entry->kept = kept;
+	dlist_push_head(&reader->kept, &kept->node);
+	reader->memory += MemoryContextMemAllocated(kept->context, false);
+	while (reader->memory > (Size) setting_diff_mem * 1024 / MEMORY_PART &&
+		   dlist_has_prev(&reader->kept, &dlist_tail_element(KeptSegment, node, &reader->kept)->node))
+		forget_segment(reader, dlist_tail_element(KeptSegment, node, &reader->kept));
+	return kept;
 }
 
 bool
-segment_read_identity(IdentityReader *reader, int64 segment_id, int index,
-					  Slice *key, Slice *identifier)
+segment_read_identity(IdentityReader *reader, int64 segment_id, int index, Record *identity)
 {
-	if (!reader->loaded || reader->segment_id != segment_id)
-		load_identities(reader, segment_id);
-	if (reader->identities == NULL || index >= reader->identities->count)
-		return false;
+	const KeptSegment *kept = find_segment(reader, segment_id);
 
-	*key = reader->identities->keys[index];
-	*identifier = reader->identities->identifiers[index];
-	return key->length > 0 || identifier->length > 0;
+	if (kept->identities == NULL || index >= kept->identities->count)
+		return false;
+	*identity = kept->identities->records[index];
+	return identity->key.length > 0 || identity->identifier.length > 0 ||
+		identity->id.length > 0 || identity->version.length > 0;
 }
 
 void
 identity_reader_free(IdentityReader *reader)
 {
-	MemoryContextDelete(reader->segment_context);
-	pfree(reader);
+	MemoryContextDelete(reader->context);
 }

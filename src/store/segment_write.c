@@ -90,38 +90,49 @@ make_room(SegmentBuilder *builder)
 }
 
 static Size
-identity_size(Slice key_json, Slice identifier)
+identity_size(const Record *identity)
 {
-	return IDENTITY_HEADER_BYTES + (Size) key_json.length + (Size) identifier.length;
+	return IDENTITY_HEADER_BYTES + (Size) identity->key.length +
+		(Size) identity->identifier.length + (Size) identity->id.length +
+		(Size) identity->version.length;
+}
+
+static char *
+append_slice(char *to, Slice slice)
+{
+	if (slice.length > 0)
+		memcpy(to, slice.data, slice.length);
+	return to + slice.length;
 }
 
 static void
-store_identity(SegmentBuilder *builder, StoredIdentity *identity,
-			   Slice key_json, Slice identifier)
+store_identity(SegmentBuilder *builder, StoredIdentity *stored, const Record *identity)
 {
-	Size		size = identity_size(key_json, identifier);
+	Size		size = identity_size(identity);
+	char	   *to = MemoryContextAlloc(builder->identity_context, size);
 
-	identity->bytes = MemoryContextAlloc(builder->identity_context, size);
-	identity->length = size;
-	write_uint32(identity->bytes, key_json.length);
-	write_uint32(identity->bytes + 4, identifier.length);
-	if (key_json.length > 0)
-		memcpy(identity->bytes + IDENTITY_HEADER_BYTES, key_json.data, key_json.length);
-	if (identifier.length > 0)
-		memcpy(identity->bytes + IDENTITY_HEADER_BYTES + key_json.length,
-			   identifier.data, identifier.length);
+	stored->bytes = to;
+	stored->length = size;
+	write_uint32(to, identity->key.length);
+	write_uint32(to + 4, identity->identifier.length);
+	write_uint32(to + 8, identity->id.length);
+	write_uint32(to + 12, identity->version.length);
+	to = append_slice(to + IDENTITY_HEADER_BYTES, identity->key);
+	to = append_slice(to, identity->identifier);
+	to = append_slice(to, identity->id);
+	(void) append_slice(to, identity->version);
 	builder->identity_bytes += size;
 }
 
 void
 segment_builder_add(SegmentBuilder *builder, RecordKey key, uint64 hash,
-					Slice key_json, Slice identifier, bool supersedes)
+					const Record *identity, bool supersedes)
 {
 	make_room(builder);
 	builder->keys[builder->count] = key;
 	builder->hashes[builder->count] = hash;
 	if (builder->with_identities)
-		store_identity(builder, &builder->identities[builder->count], key_json, identifier);
+		store_identity(builder, &builder->identities[builder->count], identity);
 	builder->supersedes |= supersedes;
 	builder->count++;
 }
@@ -133,11 +144,11 @@ segment_builder_count(const SegmentBuilder *builder)
 }
 
 bool
-segment_builder_has_room(const SegmentBuilder *builder, Slice key_json, Slice identifier)
+segment_builder_has_room(const SegmentBuilder *builder, const Record *identity)
 {
 	return builder->count < SEGMENT_MAX_RECORDS &&
 		(!builder->with_identities ||
-		 builder->identity_bytes + identity_size(key_json, identifier) <=
+		 builder->identity_bytes + identity_size(identity) <=
 		 SEGMENT_MAX_IDENTITY_BYTES);
 }
 

@@ -29,7 +29,7 @@ typedef struct SegmentScan SegmentScan;
 /*
  * Reads the segments of a sync, oldest first and with ascending ids, as the
  * transaction sees them.  A segment's memory is valid until the next call.
- * Identities (a Record's key and identifier) are not read here.  Needs no scope.
+ * Identities (all of a Record but its data) are not read here.  Needs no scope.
  * A damaged segment is an error, ERRCODE_DATA_CORRUPTED.
  */
 extern SegmentScan *segment_scan_begin(int64 sync_id);
@@ -37,19 +37,20 @@ extern Segment *segment_scan_next(SegmentScan *scan);
 extern void segment_scan_end(SegmentScan *scan);
 
 /*
- * Reads the identities of single entries, for the few that need them.  The
- * segment last asked for is kept, so ask in the order of segments.
+ * Reads the identities of single entries, for those that need them.  Segments
+ * are kept as long as they fit into a part of signalsmith.diff_mem, so it helps
+ * to ask in their order, but does not matter with a small snapshot.
  */
 typedef struct IdentityReader IdentityReader;
 
 extern IdentityReader *identity_reader_create(int64 sync_id);
 
 /*
- * Key and identifier of the entry with that index (from 0) in its segment, both
- * valid until another segment is asked for.  False when none are stored.
+ * The identity of the entry with that index (from 0) in its segment, valid until
+ * another one is asked for; its data is empty.  False when none is stored.
  */
 extern bool segment_read_identity(IdentityReader *reader, int64 segment_id, int index,
-								  Slice *key, Slice *identifier);
+								  Record *identity);
 extern void identity_reader_free(IdentityReader *reader);
 
 /*
@@ -64,11 +65,11 @@ extern SegmentBuilder *segment_builder_create(int64 sync_id, int key_width,
 											  bool with_identities);
 
 /*
- * Adds a record; the slices are copied.  "supersedes": earlier segments may
+ * Adds a record; its identity is copied, its data of no interest.  "supersedes": earlier segments may
  * know the key too, be it as deleted.
  */
 extern void segment_builder_add(SegmentBuilder *builder, RecordKey key,
-								uint64 hash, Slice key_json, Slice identifier,
+								uint64 hash, const Record *identity,
 								bool supersedes);
 extern int	segment_builder_count(const SegmentBuilder *builder);
 

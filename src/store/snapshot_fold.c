@@ -18,14 +18,16 @@
 #include "store/segment_format.h"
 #include "store/snapshot_fold.h"
 
+/* Key, identifier, id and version. */
+#define IDENTITY_TEXTS 4
+
 /* The last word on a key. */
 typedef struct LastWord
 {
 	RecordKey	key;
 	uint64		hash;
-	const char *identity;		/* key's text, then identifier's; or NULL */
-	uint32		key_length;
-	uint32		identifier_length;
+	char	   *texts;			/* of the identity, one after the other; or NULL */
+	uint32		lengths[IDENTITY_TEXTS];
 	bool		given;			/* by snapshot_fold_next already */
 	char		status;
 } LastWord;
@@ -99,24 +101,30 @@ load_segment(SnapshotFold *fold)
 static void
 keep_identity(SnapshotFold *fold, LastWord *word, int index)
 {
-	Slice		key;
-	Slice		identifier;
-	char	   *copy;
+	const Record *identity;
+	Slice		texts[IDENTITY_TEXTS];
+	Size		size = 0;
 
-	word->identity = NULL;
-	word->key_length = 0;
-	word->identifier_length = 0;
+	word->texts = NULL;
+	memset(word->lengths, 0, sizeof(word->lengths));
 	if (fold->identities == NULL)
 		return;
 
-	key = fold->identities->keys[index];
-	identifier = fold->identities->identifiers[index];
-	copy = MemoryContextAlloc(fold->context, (Size) key.length + identifier.length + 1);
-	memcpy(copy, key.data, key.length);
-	memcpy(copy + key.length, identifier.data, identifier.length);
-	word->identity = copy;
-	word->key_length = key.length;
-	word->identifier_length = identifier.length;
+	identity = &fold->identities->records[index];
+	texts[0] = identity->key;
+	texts[1] = identity->identifier;
+	texts[2] = identity->id;
+	texts[3] = identity->version;
+	for (int i = 0; i < IDENTITY_TEXTS; i++)
+		size += texts[i].length;
+	word->texts = MemoryContextAlloc(fold->context, size + 1);
+	size = 0;
+	for (int i = 0; i < IDENTITY_TEXTS; i++)
+	{
+		memcpy(word->texts + size, texts[i].data, texts[i].length);
+		word->lengths[i] = texts[i].length;
+		size += texts[i].length;
+	}
 }
 
 static void
@@ -130,8 +138,8 @@ collect_segment(SnapshotFold *fold)
 													   fold->segment.key_width, i),
 											&found);
 
-		if (found && word->identity)
-			pfree(unconstify(char *, word->identity));
+		if (found && word->texts)
+			pfree(word->texts);
 		word->hash = fold->segment.hashes[i];
 		word->given = false;
 		keep_identity(fold, word, i);
@@ -193,26 +201,34 @@ advance(SnapshotFold *fold)
 	return true;
 }
 
+static const Record no_identity = {{"", 0}, {"", 0}, {"", 0}, {"", 0}, {"", 0}};
+
 static void
 set_from_segment(const SnapshotFold *fold, int index, FoldedEntry *entry)
 {
-	static const Slice nothing = {"", 0};
-
 	entry->superseded = false;
 	entry->hash = fold->segment.hashes[index];
-	entry->key_json = fold->identities ? fold->identities->keys[index] : nothing;
-	entry->identifier = fold->identities ? fold->identities->identifiers[index] : nothing;
+	entry->identity = fold->identities ? fold->identities->records[index] : no_identity;
 }
 
 static void
 set_from_last_word(const LastWord *word, FoldedEntry *entry)
 {
-	const char *identity = word->identity ? word->identity : "";
+	Record	   *identity = &entry->identity;
+	const char *text = word->texts;
 
 	entry->superseded = true;
 	entry->hash = word->hash;
-	entry->key_json = (Slice) {identity, word->key_length};
-	entry->identifier = (Slice) {identity + word->key_length, word->identifier_length};
+	*identity = no_identity;
+	if (text == NULL)
+		return;
+	identity->key = (Slice) {text, word->lengths[0]};
+	text += word->lengths[0];
+	identity->identifier = (Slice) {text, word->lengths[1]};
+	text += word->lengths[1];
+	identity->id = (Slice) {text, word->lengths[2]};
+	text += word->lengths[2];
+	identity->version = (Slice) {text, word->lengths[3]};
 }
 
 bool

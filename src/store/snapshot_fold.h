@@ -19,8 +19,7 @@ typedef struct FoldedEntry
 	int			key_width;
 	uint64		hash;
 	bool		superseded;		/* a later segment had the last word */
-	Slice		key_json;		/* both empty when no identity is stored */
-	Slice		identifier;
+	Record		identity;		/* without data; empty when none is stored */
 } FoldedEntry;
 
 /*
@@ -31,7 +30,7 @@ typedef struct FoldedEntry
  * Takes memory for the entries of superseding segments, about
  * FOLD_ENTRY_BYTES and their identities each.  Lives in CurrentMemoryContext.
  */
-#define FOLD_ENTRY_BYTES 80
+#define FOLD_ENTRY_BYTES 96
 
 extern SnapshotFold *snapshot_fold_begin(int64 sync_id, int64 first_id,
 										 int64 last_id, Snapshot snapshot);

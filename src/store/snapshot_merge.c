@@ -245,13 +245,13 @@ write_merged(int64 sync_id, const SegmentList *list, const SegmentRange *range,
 		/* With nothing older, nothing is left to be deleted. */
 		if (is_oldest && entry.hash == ROW_HASH_DELETED)
 			continue;
-		if (!segment_builder_has_room(builder, entry.key_json, entry.identifier))
+		if (!segment_builder_has_room(builder, &entry.identity))
 		{
 			segment_builder_flush(builder);
 			FAULT_POINT("snapshot-merge");
 		}
-		segment_builder_add(builder, entry.key, entry.hash, entry.key_json,
-							entry.identifier, entry.superseded && !is_oldest);
+		segment_builder_add(builder, entry.key, entry.hash, &entry.identity,
+							entry.superseded && !is_oldest);
 	}
 	segment_builder_flush(builder);
 	snapshot_fold_end(fold);
