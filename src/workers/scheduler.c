@@ -72,6 +72,7 @@ typedef struct RunnableRun
 	Oid			owner;
 	const char *obstacle;		/* why its sync may not run; or NULL */
 	int64		lease;
+	bool		abandoned;		/* its runner is there, but gives no sign of life */
 	bool		crashed;		/* the server did, while a runner was at it */
 	int			crashes;		/* before that, since it last got anywhere */
 	int			starts;			/* likewise */
@@ -84,6 +85,7 @@ typedef struct RunnableRun
  */
 static const char *const runnable_query =
 "SELECT r.id, m.owner::oid::int8, signalsmith._obstacle_of(s.id), r.lease,"
+"  r.status = 'running' AND r.phase = 'deliver' AND r.lease_until < clock_timestamp(),"
 "  r.runner_started_at > pg_postmaster_start_time() AND r.runner_started_at < $2,"
 "  r.crashes::int8, r.starts::int8"
 " FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id"
@@ -98,10 +100,14 @@ static const char *const runnable_query =
 "  AND (r.start_after IS NULL OR r.start_after <= clock_timestamp())"
 " ORDER BY r.queued_at, r.id LIMIT $1";
 
-/* When a run that is live now may need somebody: the earliest such time. */
+/*
+ * When a run that is live now may need somebody: the earliest such time.  One
+ * that delivers says until when it holds its lease; others may do so by then.
+ */
 static const char *const next_check_query =
 "SELECT min(CASE WHEN r.start_after > clock_timestamp() THEN r.start_after"
-"  WHEN r.phase = 'deliver' THEN r.lease_until + interval '1 second' END)"
+"  WHEN r.phase = 'deliver' THEN r.lease_until + interval '1 second'"
+"  ELSE clock_timestamp() + make_interval(secs => $1) END)"
 " FROM signalsmith.run r WHERE r.status IN ('queued', 'running')";
 
 /* The sync before the run: whoever locks both does it in this order. */
@@ -213,7 +219,7 @@ queue_due_syncs(void)
 	scope_execute("SELECT signalsmith._enqueue_due()", "");
 	next = scope_value(0, 1, &isnull);
 	next_due = isnull ? DT_NOEND : DatumGetTimestampTz(next);
-	scope_execute(next_check_query, "");
+	scope_execute(next_check_query, "d", Float8GetDatum(LEASE_SECONDS));
 	next = scope_value(0, 1, &isnull);
 	if (!isnull)
 		next_due = Min(next_due, DatumGetTimestampTz(next));
@@ -238,9 +244,10 @@ read_runnable(RunnableRun *runs, int size, MemoryContext context)
 		runs[i].owner = (Oid) scope_int64(i, 2);
 		runs[i].obstacle = scope_text(i, 3, context);
 		runs[i].lease = scope_int64(i, 4);
-		runs[i].crashed = scope_bool(i, 5);
-		runs[i].crashes = (int) scope_int64(i, 6);
-		runs[i].starts = (int) scope_int64(i, 7);
+		runs[i].abandoned = scope_bool(i, 5);
+		runs[i].crashed = scope_bool(i, 6);
+		runs[i].crashes = (int) scope_int64(i, 7);
+		runs[i].starts = (int) scope_int64(i, 8);
 	}
 	scope_leave(&scope);
 	commit_transaction();
@@ -314,7 +321,7 @@ start_run(const RunnableRun *run)
 
 	if (shared_state_exists())
 	{
-		if (runner_slot_is_taken(MyDatabaseId, run->run_id))
+		if (!run->abandoned && runner_slot_is_taken(MyDatabaseId, run->run_id))
 			return START_DONE;
 		order.slot = runner_slot_take(MyDatabaseId, run->run_id);
 		if (order.slot < 0)
