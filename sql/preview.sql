@@ -22,4 +22,4 @@ CREATE FUNCTION signalsmith.preview_requests(sync text, max_requests integer DEF
     RETURNS TABLE (method text, url text, headers jsonb, body text)
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_preview_requests';
 COMMENT ON FUNCTION signalsmith.preview_requests(text, integer) IS
-    'the first requests that a run would send now; secrets are replaced by a word, and idempotency keys and the run''s id, which are made with a plan, by zeros';
+    'the first requests that a run would send now; placeholders stand for secrets, and zeros for idempotency keys and the run''s id, which are made with a plan';

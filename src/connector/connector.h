@@ -37,8 +37,12 @@ typedef const char *(*SecretReader) (void *arg, const char *name);
 
 extern void connector_set_secrets(Connector *connector, SecretReader secret, void *arg);
 
-/* Lets something that is no secret stand for each. */
+/*
+ * Lets something that is no secret stand for each, whether it is set or not;
+ * or gives it, for one.
+ */
 extern void connector_set_placeholders(Connector *connector);
+extern const char *connector_placeholder(const Connector *connector, const char *name);
 
 /*
  * Raises ERRCODE_INVALID_PARAMETER_VALUE when the connector knows no secret of

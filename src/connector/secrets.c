@@ -18,15 +18,20 @@ connector_set_secrets(Connector *connector, SecretReader secret, void *arg)
 }
 
 /* Zeros are a key in any format. */
-static const char *
-read_placeholder(void *arg, const char *name)
+const char *
+connector_placeholder(const Connector *connector, const char *name)
 {
-	const Connector *connector = arg;
 	const char *placeholder = psprintf("[%s]", name);
 
 	if (auth_secret_fault(&connector->auth, name, placeholder) != NULL)
 		return "00000000000000000000000000000000";
 	return placeholder;
+}
+
+static const char *
+read_placeholder(void *arg, const char *name)
+{
+	return connector_placeholder(arg, name);
 }
 
 void

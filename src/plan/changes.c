@@ -123,7 +123,7 @@ void
 planner_changed_row(Planner *planner, const Datum *values, const bool *nulls,
 					RecordKey key, uint64 hash, uint32 entry, bool known)
 {
-	PlannedChange change;
+	PlannedChange change = {0};
 	RecordProblem problem;
 
 	if (is_left_alone(planner, known))

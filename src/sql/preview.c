@@ -25,9 +25,9 @@ const Operation preview_order[OPERATION_COUNT] = {
 static Slice
 copy_slice(Slice slice)
 {
-	Slice		copy = {pnstrdup(slice.data, slice.length), slice.length};
-
-	return copy;
+	if (slice.length > 0)
+		slice.data = pnstrdup(slice.data, slice.length);
+	return slice;
 }
 
 static void
@@ -45,6 +45,8 @@ keep_change(PlanSink *sink, const PlannedChange *planned)
 	change->key = planned->key;
 	change->record.key = copy_slice(planned->record.key);
 	change->record.identifier = copy_slice(planned->record.identifier);
+	change->record.id = copy_slice(planned->record.id);
+	change->record.version = copy_slice(planned->record.version);
 	change->record.data = copy_slice(planned->record.data);
 	*kept = lappend(*kept, change);
 	MemoryContextSwitchTo(old_context);

@@ -5,7 +5,7 @@
  * They are cut and rendered as in a run, by the same code, from a plan that is
  * thrown away.  What only a run has is a placeholder: the idempotency keys,
  * which are made with the plan, and the run's own id.  Secrets are not opened
- * here: the templates are given a word in place of each.  And who may use the
+ * here: the templates are given a placeholder for each.  And who may use the
  * destination without managing it sees what get_destination() would show him of
  * its config.
  */
@@ -23,9 +23,6 @@
 #include "run/planning.h"
 #include "sql/preview.h"
 #include "store/scope.h"
-
-/* What stands for a secret, whatever functions the template applies to it. */
-#define SECRET_PLACEHOLDER "redacted"
 
 #define RUN_PLACEHOLDER "run_0"
 
@@ -51,14 +48,16 @@ to_utf8(const char *text)
 	return pg_server_to_any(text, strlen(text), PG_UTF8);
 }
 
+/* What is not set has no placeholder either. */
 static const char *
 read_placeholder(void *arg, const char *name)
 {
+	const Renderer *renderer = arg;
 	ListCell   *cell;
 
-	foreach(cell, ((Renderer *) arg)->secret_names)
+	foreach(cell, renderer->secret_names)
 		if (strcmp(lfirst(cell), name) == 0)
-			return SECRET_PLACEHOLDER;
+			return connector_placeholder(renderer->connector, name);
 	return NULL;
 }
 
@@ -107,6 +106,8 @@ prepare_renderer(Renderer *renderer)
 											definition->manifest, config,
 											definition->object);
 	connector_set_secrets(renderer->connector, read_placeholder, renderer);
+	connector_require_secrets(renderer->connector, definition->destination_name);
+	connector_check_mode(renderer->connector, definition->mode);
 }
 
 /* --- showing a request --- */
@@ -195,7 +196,8 @@ render_records(Renderer *renderer, Operation operation, BatchRecord *records, in
 static Size
 record_bytes(const Record *record)
 {
-	return (Size) record->key.length + record->identifier.length + record->data.length;
+	return (Size) record->key.length + record->identifier.length +
+		record->id.length + record->version.length + record->data.length;
 }
 
 static void
@@ -266,7 +268,6 @@ signalsmith_preview_requests(PG_FUNCTION_ARGS)
 	renderer.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	renderer.room = Max(0, PG_GETARG_INT32(1));
 	prepare_renderer(&renderer);
-	connector_check_mode(renderer.connector, preview->definition->mode);
 
 	run_batch_limits(preview->definition, renderer.connector, limits);
 	for (int i = 0; i < OPERATION_COUNT; i++)

@@ -96,4 +96,15 @@ $run = $node->run_sync('people');
 $node->run_is($run, { status => 'held', rows_deleted => 0 }, 'and so does the run');
 is($recorder->figures->{requests}, 0, 'without a request');
 
+# --- secrets are not opened for it: even the key may be gone
+my $key_file = PostgreSQL::Test::Utils::tempdir . '/key';
+append_to_file($key_file, 'ab' x 32 . "\n");
+chmod 0600, $key_file;
+$node->set("signalsmith.key_file = '$key_file'");
+$node->sql(q{SELECT signalsmith.set_secret('people', 'signing_secret', 'whsec_aHVzaCBodXNoIGh1c2g=')});
+unlink $key_file;
+my $headers = $node->json(q{INSERT INTO people VALUES (1, 'again');
+	SELECT headers FROM signalsmith.preview_requests('people')});
+ok($headers->{'webhook-signature'}, 'a request that is signed is shown with its header');
+
 done_testing();
