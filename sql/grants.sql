@@ -35,6 +35,7 @@ GRANT SELECT ON
     signalsmith.syncs,
     signalsmith.runs,
     signalsmith.row_errors,
+    signalsmith.error_summary,
     signalsmith.run_progress,
     signalsmith.sync_health
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
@@ -91,7 +92,8 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.preview_sync(text, integer),
     signalsmith.preview_counts(text),
     signalsmith.preview_requests(text, integer),
-    signalsmith.approve_deletes(text)
+    signalsmith.approve_deletes(text),
+    signalsmith.retry_rows(text)
 TO signalsmith_user, signalsmith_admin;
 
 GRANT EXECUTE ON FUNCTION

@@ -328,3 +328,40 @@ CREATE FUNCTION signalsmith.approve_deletes(run text) RETURNS text
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.approve_deletes(text) IS
     'releases exactly the deletes that a run held back, and returns the id of the run that sends them';
+
+-- What is left of what a run failed to send is planned by whatever run comes next,
+-- since the snapshot has not moved; this only says when.
+CREATE FUNCTION signalsmith._retry_rows(caller regrole, run text) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    failed_run bigint := signalsmith._find(caller, 'run', run, true);
+    retried signalsmith.run;
+    clean_run bigint;
+BEGIN
+    SELECT * INTO retried FROM signalsmith.run WHERE id = failed_run;
+    IF retried.rows_failed = 0 THEN
+        RAISE EXCEPTION 'run "%" has no failed rows', run
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = format('Its status is "%s".', retried.status),
+            HINT = format('SELECT signalsmith.trigger_sync(''sync_%s'') sends whatever is due.', retried.sync_id);
+    END IF;
+
+    -- A run of approved deletes, planned before it starts, tries none of them.
+    SELECT r.id INTO clean_run FROM signalsmith.run r
+    WHERE r.sync_id = retried.sync_id AND r.id > retried.id AND r.rows_failed = 0
+        AND r.status IN ('completed', 'held') AND r.planned_at >= r.started_at
+    ORDER BY r.id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the failed rows of run "%" have been retried', run
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = format('Run "run_%s" tried them again, as every run does, and none of its rows failed.', clean_run);
+    END IF;
+    RETURN signalsmith._trigger_sync(caller, 'sync_' || retried.sync_id, false);
+END
+$$;
+COMMENT ON FUNCTION signalsmith._retry_rows(regrole, text) IS 'private part of retry_rows';
+
+CREATE FUNCTION signalsmith.retry_rows(run text) RETURNS text
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
+COMMENT ON FUNCTION signalsmith.retry_rows(text) IS
+    'queues a run that tries the failed rows of another one again, with whatever else has changed, and returns its id';

@@ -97,6 +97,25 @@ COMMENT ON COLUMN signalsmith.row_errors.outcome IS
     'rejected: the destination refused it, or it could not be sent; unknown: nobody knows whether it arrived';
 COMMENT ON COLUMN signalsmith.row_errors.attempts IS 'how often it was sent';
 
+-- Destinations put the row into the message, so it is not what rows are grouped by.
+CREATE VIEW signalsmith.error_summary WITH (security_barrier) AS
+    SELECT 'run_' || kind.run_id AS run_id,
+        s.name AS sync,
+        kind.operation,
+        kind.outcome,
+        kind.http_status,
+        kind.code,
+        first_row.message,
+        kind.rows
+    FROM (SELECT run_id, operation, outcome, http_status, code, min(number) AS first_number, count(*) AS rows
+          FROM signalsmith.row_failure
+          GROUP BY run_id, operation, outcome, http_status, code) AS kind
+        JOIN signalsmith.row_failure first_row ON first_row.run_id = kind.run_id AND first_row.number = kind.first_number
+        JOIN signalsmith._visible_sync s ON s.id = first_row.sync_id
+    ORDER BY kind.run_id, kind.rows DESC, kind.first_number;
+COMMENT ON VIEW signalsmith.error_summary IS 'how many rows of each run failed for the same reason, the most frequent first';
+COMMENT ON COLUMN signalsmith.error_summary.message IS 'of the first of these rows';
+
 -- The figures of a plan are in the run's row only once it is committed; until
 -- then the runner's shared memory has them.
 CREATE VIEW signalsmith.run_progress WITH (security_barrier) AS

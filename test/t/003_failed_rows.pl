@@ -92,6 +92,28 @@ cmp_ok($run->{requests}, '<=', 1 + 7 * 2 * 10, 'found in at most 2 log2 n reques
 is_deeply([ sort { $a <=> $b } map { $_->{key}{id} } $node->row_errors($run->{id}) ], \@poison, 'they are the right ones');
 $node->check_delivery($recorder, whole('poisons'), 'the others arrived once', run => $run->{id});
 
+# --- failed rows as work: counted by reason, and tried again at once
+is($node->sql(qq{SELECT operation, outcome, http_status, rows FROM signalsmith.error_summary WHERE run_id = '$run->{id}'}),
+	'create|rejected|400|7', 'what failed for one reason is one line');
+$recorder->rules;
+my $retry = $node->wait_for_run($node->sql("SELECT signalsmith.retry_rows('$run->{id}')"));
+$node->run_is($retry, { status => 'completed', rows_created => 7, rows_failed => 0, rows_unchanged => 993, trigger => 'manual' },
+	'retry_rows sends the failed rows again');
+$node->check_delivery($recorder, whole('poisons'), 'then everything is there');
+like($node->sql_error("SELECT signalsmith.retry_rows('$run->{id}')"),
+	qr/the failed rows of run "$run->{id}" have been retried\nDETAIL:  Run "$retry->{id}" tried them again/, 'once more is refused');
+like($node->sql_error("SELECT signalsmith.retry_rows('$retry->{id}')"),
+	qr/run "$retry->{id}" has no failed rows\nDETAIL:  Its status is "completed".\nHINT:  SELECT signalsmith.trigger_sync/,
+	'and so is a run without failed rows');
+
+# --- many reasons, the most frequent first
+create('reasons', 60, config => { batch_size => 100 });
+$recorder->rules({ poison => [ { id => 5 } ], body => { error => 'bad' } }, { reject => [ map { { id => $_ } } 21 .. 60 ] });
+$run = $node->run_sync('reasons');
+is($node->sql(qq{SELECT operation, outcome, http_status, code, message IS NOT NULL, rows
+		FROM signalsmith.error_summary WHERE run_id = '$run->{id}'}),
+	"create|rejected|200|422|t|40\ncreate|rejected|400|http_400|t|1", 'error_summary counts them by reason');
+
 # --- trouble that passes: the same bytes under the same key, within the run
 for my $fault (
 	[ 'a server error', { status => 503 } ],
