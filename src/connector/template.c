@@ -29,6 +29,7 @@ typedef enum StepKind
 	STEP_VALUE,					/* a hole's value, as it is */
 	STEP_TEXT,					/* text with holes, as a JSON string */
 	STEP_JSON_TEXT,				/* JSON, as a JSON string of its text */
+	STEP_SPREAD,				/* the members of a hole's object */
 	STEP_ROWS					/* the rendered rows, as an array */
 } StepKind;
 
@@ -42,6 +43,8 @@ typedef struct Step
 	Expression *expression;
 	TextTemplate *text;
 	Template   *json;
+	List	   *beside;			/* STEP_SPREAD: names (char *, UTF-8) of the
+								 * members that are written out */
 } Step;
 
 struct Template
@@ -391,6 +394,49 @@ is_absent_constant(StepBuilder *builder, const char *path, const JsonbValue *jso
 	return value != NULL && value->kind == VALUE_ABSENT && *end == '\0';
 }
 
+/* Names may have holes over what is known when the manifest is compiled. */
+static const char *
+member_name(StepBuilder *builder, const char *path, const char *name)
+{
+	const char *constant;
+
+	if (strstr(name, "{{") == NULL)
+		return name;
+	constant = text_template_constant(text_template_compile(builder->compiler, path, name,
+															TEXT_PLAIN, 0));
+	if (constant == NULL)
+		compiler_fault(builder->compiler, path, NULL,
+					   "A name can only have holes over the config.");
+	return pg_any_to_server(constant, strlen(constant), PG_UTF8);
+}
+
+/*
+ * A member named "..." stands for the members of the object that its hole
+ * gives, but for those that are written beside it.
+ */
+static void
+build_spread(StepBuilder *builder, const char *path, const JsonbValue *json,
+			 const JsonbMember *members, int count)
+{
+	Step	   *step;
+	const char *text = "";
+	const char *end = "";
+	Expression *expression = NULL;
+
+	if (json->type == jbvString)
+		text = compiler_utf8(builder->compiler, path, jsonb_string(json));
+	if (strncmp(text, "{{", 2) == 0)
+		expression = expression_parse(builder->compiler, path, text + 2, builder->sees, &end);
+	if (expression == NULL || *end != '\0')
+		compiler_fault(builder->compiler, path, "Such as \"{{fields}}\".",
+					   "It must be a hole that gives an object.");
+	step = finish_step(builder, STEP_SPREAD, expression, NULL);
+	for (int i = 0; i < count; i++)
+		step->beside = lappend(step->beside,
+							   compiler_utf8(builder->compiler, path,
+											 member_name(builder, path, members[i].name)));
+}
+
 static void
 build_object(StepBuilder *builder, const char *path, const JsonbValue *json)
 {
@@ -404,7 +450,10 @@ build_object(StepBuilder *builder, const char *path, const JsonbValue *json)
 		{
 			const char *member_path = path_member(path, members[i].name);
 
-			if (has_holes(&members[i].value) != (pass == 1) ||
+			bool		is_late = has_holes(&members[i].value) ||
+				strcmp(members[i].name, "...") == 0;
+
+			if (is_late != (pass == 1) ||
 				is_absent_constant(builder, member_path, &members[i].value))
 				continue;
 			if (pass == 1)
@@ -416,8 +465,14 @@ build_object(StepBuilder *builder, const char *path, const JsonbValue *json)
 			}
 			else if (!first)
 				appendStringInfoChar(&builder->constant, ',');
+			if (strcmp(members[i].name, "...") == 0)
+			{
+				build_spread(builder, member_path, &members[i].value, members, count);
+				continue;
+			}
 			first = false;
-			append_constant_string(builder, member_path, members[i].name);
+			append_constant_string(builder, member_path,
+								   member_name(builder, member_path, members[i].name));
 			appendStringInfoChar(&builder->constant, ':');
 			build_value(builder, member_path, &members[i].value);
 		}
@@ -515,6 +570,56 @@ template_constant_value(Compiler *compiler, const char *path, const char *text,
 	return true;
 }
 
+static bool
+is_beside(const Step *step, Slice quoted_name)
+{
+	StringInfoData name;
+	ListCell   *cell;
+
+	initStringInfo(&name);
+	json_text_decode_string(&name, quoted_name);
+	foreach(cell, step->beside)
+		if (strcmp(name.data, lfirst(cell)) == 0)
+			return true;
+	return false;
+}
+
+/* Appends the members, with commas in between; *absent: there were none. */
+static bool
+append_spread(const Step *step, Evaluation *evaluation, StringInfo out, bool *absent)
+{
+	Value		value;
+	JsonTextCursor cursor;
+	Slice		name;
+	Slice		member;
+
+	*absent = true;
+	if (!expression_evaluate(step->expression, evaluation, &value))
+		return false;
+	if (value.kind == VALUE_ABSENT || (value.kind == VALUE_JSON && value.data.data[0] == 'n'))
+		return true;
+	if (value.kind != VALUE_JSON || value.data.data[0] != '{')
+	{
+		evaluation->error = psprintf("%s is no object", expression_text(step->expression));
+		return false;
+	}
+	if (!fits(evaluation, out, value.data.length))
+		return false;
+	json_text_begin_members(&cursor, value.data);
+	while (json_text_next_member(&cursor, &name, &member))
+	{
+		if (is_beside(step, name))
+			continue;
+		if (!*absent)
+			appendStringInfoCharMacro(out, ',');
+		*absent = false;
+		appendBinaryStringInfo(out, name.data, name.length);
+		appendStringInfoCharMacro(out, ':');
+		appendBinaryStringInfo(out, member.data, member.length);
+	}
+	return true;
+}
+
 /* Appends a step's value; *absent says that there was none. */
 static bool
 append_step_value(const Step *step, Evaluation *evaluation, StringInfo out, bool *absent)
@@ -529,6 +634,8 @@ append_step_value(const Step *step, Evaluation *evaluation, StringInfo out, bool
 			return true;
 		case STEP_ROWS:
 			return append_rows(evaluation, out);
+		case STEP_SPREAD:
+			return append_spread(step, evaluation, out, absent);
 		case STEP_VALUE:
 			if (!expression_evaluate(step->expression, evaluation, &value))
 				return false;
