@@ -98,6 +98,10 @@ prepare_renderer(Renderer *renderer)
 {
 	const SyncDefinition *definition = renderer->preview->definition;
 	Jsonb	   *config = read_destination(renderer, definition->destination_id);
+	ConnectorUse use = {
+		.object = definition->object,
+		.identifier = definition->identifier
+	};
 
 	renderer->facts.sync_id = psprintf("sync_" INT64_FORMAT, definition->sync_id);
 	renderer->facts.sync_name = to_utf8(definition->sync_name);
@@ -105,7 +109,7 @@ prepare_renderer(Renderer *renderer)
 	renderer->facts.run_id = RUN_PLACEHOLDER;
 	renderer->connector = connector_compile(definition->connector,
 											definition->manifest, config,
-											definition->object);
+											&use);
 	connector_set_secrets(renderer->connector, read_placeholder, renderer);
 }
 
