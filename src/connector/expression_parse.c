@@ -244,7 +244,9 @@ resolve_words(Parser *parser, Reference *reference, char **words, int count)
 	}
 	if (strcmp(words[0], "identifier") == 0 && count == 1)
 	{
-		resolve_known(parser, reference, parser->compiler->identifier);
+		/* Where one is needed, a sync without is refused (object.c). */
+		resolve_known(parser, reference,
+					  parser->compiler->identifier ? parser->compiler->identifier : "");
 		return;
 	}
 	if (resolve_record_path(parser, reference, words, count))

@@ -142,6 +142,20 @@ encode_constant(Slice text, TextForm form, bool is_literal)
 	return text;
 }
 
+/* What an object needs of the config may be optional for others. */
+static void
+missing_constant(Compiler *compiler, const char *path, const char *hole)
+{
+	static const char prefix[] = "{{config.";
+	char	   *name = pstrdup(hole + Min(strlen(hole), strlen(prefix)));
+
+	name[strcspn(name, " |}")] = '\0';
+	if (!compiler->in_config && strncmp(hole, prefix, strlen(prefix)) == 0)
+		config_fault(compiler, name, NULL, "Object \"%s\" requires it.",
+					 compiler->object != NULL ? compiler->object : "");
+	compiler_fault(compiler, path, NULL, "%s has no value that could be part of a text.", hole);
+}
+
 /* Encodes a constant, and replaces a hole of known value by one. */
 static void
 fold_part(Compiler *compiler, const char *path, TextForm form, TextPart *part)
@@ -156,10 +170,10 @@ fold_part(Compiler *compiler, const char *path, TextForm form, TextPart *part)
 	value = expression_constant(part->expression);
 	if (value == NULL)
 		return;
-	if (!value_text(value, &part->constant))
-		compiler_fault(compiler, path, NULL,
-					   "%s has no value that could be part of a text.",
-					   expression_text(part->expression));
+	if (value->kind == VALUE_ABSENT && compiler->tentative)
+		part->constant = value->data;
+	else if (!value_text(value, &part->constant))
+		missing_constant(compiler, path, expression_text(part->expression));
 	part->constant = encode_constant(part->constant, form, false);
 	part->expression = NULL;
 }
