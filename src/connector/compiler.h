@@ -42,6 +42,7 @@ typedef struct Compiler
 	const char *identifier;		/* the field that identifies records; or NULL */
 	bool		tentative;		/* not for a sync, so what is optional may be
 								 * missing */
+	bool		of_other_object;	/* than the sync is for: it needs nothing */
 	SecretSpecs *secrets;
 	References *references;
 } Compiler;

@@ -170,7 +170,7 @@ resolve_secret(Parser *parser, Reference *reference, char **words, int count)
 	if (count != 2)
 		compiler_fault(compiler, parser->path, NULL,
 					   "A secret is referred to as secret.NAME.");
-	compiler_use_secret(compiler, parser->path, words[1], true);
+	compiler_use_secret(compiler, parser->path, words[1], !compiler->of_other_object);
 	reference->source = SOURCE_SECRET;
 	reference->secret = words[1];
 }

@@ -179,6 +179,7 @@ choose_object(Compiler *compiler, const JsonbValue *objects, const JsonbValue *m
 		Connector	other = *connector;
 
 		of_object.tentative |= i != choice;
+		of_object.of_other_object = i != choice;
 		compile_object(&of_object, path_member("objects", members[i].name), &members[i],
 					   manifest, &other);
 		if (i == choice)
