@@ -39,6 +39,10 @@ typedef struct Compiler
 	bool		in_config;		/* the manifest is the destination's config */
 	Jsonb	   *config;			/* with defaults filled in; or NULL */
 	const char *object;			/* or NULL */
+	const char *identifier;		/* the field that identifies records; or NULL */
+	bool		tentative;		/* not for a sync, so what is optional may be
+								 * missing */
+	bool		of_other_object;	/* than the sync is for: it needs nothing */
 	SecretSpecs *secrets;
 	References *references;
 } Compiler;

@@ -3,7 +3,8 @@
  *		A destination's config against the schema in the connector's manifest.
  *
  * The schema is {"name": {"type", "required", "default", "enum", "minimum",
- * "maximum", "format", "values", "secret", "description"}, ...}.
+ * "maximum", "format", "values", "secret", "description"}, ...}, and base_url
+ * beside that.
  */
 #include "postgres.h"
 
@@ -231,16 +232,48 @@ take_property(const Compiler *compiler, const JsonbMember *property, const Jsonb
 	pushJsonbValue(state, WJB_VALUE, &value);
 }
 
-static void
-read_schema(Compiler *compiler, const JsonbValue *schema, JsonbMember **properties, int *count)
+/*
+ * Whether a destination may have a base_url of its own: for a sandbox, a proxy
+ * or a test.  Where the manifest's is nothing but a property of the config,
+ * that property serves.
+ */
+static bool
+takes_base_url(const JsonbValue *manifest)
 {
+	JsonbValue	url;
+
+	return jsonb_member(manifest, "base_url", &url) && url.type == jbvString &&
+		strncmp(jsonb_string(&url), "{{", 2) != 0;
+}
+
+static int
+add_property(JsonbMember **properties, int count, char *name, const char *schema)
+{
+	JsonbMember *more = palloc((count + 1) * sizeof(JsonbMember));
+
+	if (count > 0)
+		memcpy(more, *properties, count * sizeof(JsonbMember));
+	more[count].name = name;
+	more[count].value = jsonb_root(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																	  CStringGetDatum(schema))));
+	*properties = more;
+	return count + 1;
+}
+
+/* The manifest's properties, and base_url. */
+static void
+read_schema(Compiler *compiler, const JsonbValue *manifest, JsonbMember **properties, int *count)
+{
+	JsonbValue	schema;
+
 	*count = 0;
-	if (schema == NULL)
-		return;
-	if (!jsonb_is_object(schema))
-		compiler_fault(compiler, "config", NULL, "It must be an object, not %s.",
-					   jsonb_type_phrase(schema));
-	*count = jsonb_members(schema, properties);
+	if (jsonb_member(manifest, "config", &schema))
+	{
+		if (!jsonb_is_object(&schema))
+			compiler_fault(compiler, "config", NULL, "It must be an object, not %s.",
+						   jsonb_type_phrase(&schema));
+		*count = jsonb_members(&schema, properties);
+	}
 	for (int i = 0; i < *count; i++)
 	{
 		const char *path = path_member("config", (*properties)[i].name);
@@ -251,12 +284,26 @@ read_schema(Compiler *compiler, const JsonbValue *schema, JsonbMember **properti
 									read_string(compiler, path, &(*properties)[i].value,
 												"description", false));
 	}
+	if (takes_base_url(manifest))
+		*count = add_property(properties, *count, "base_url",
+							  "{\"type\": \"string\", \"format\": \"url\"}");
+}
+
+char *
+config_base_url(const Compiler *compiler)
+{
+	JsonbValue	config;
+
+	if (compiler->config == NULL)
+		return NULL;
+	config = jsonb_root(compiler->config);
+	return read_string(compiler, "", &config, "base_url", false);
 }
 
 void
-config_check(Compiler *compiler, const JsonbValue *schema, Jsonb *config)
+config_check(Compiler *compiler, const JsonbValue *manifest, Jsonb *config)
 {
-	JsonbMember *properties;
+	JsonbMember *properties = NULL;
 	JsonbValue	root = jsonb_root(config);
 	JsonbParseState *state = NULL;
 	int			count;
@@ -264,7 +311,7 @@ config_check(Compiler *compiler, const JsonbValue *schema, Jsonb *config)
 	if (!jsonb_is_object(&root))
 		config_fault(compiler, "config", NULL, "It must be an object, not %s.",
 					 jsonb_type_phrase(&root));
-	read_schema(compiler, schema, &properties, &count);
+	read_schema(compiler, manifest, &properties, &count);
 	check_config_keys(compiler, properties, count, &root);
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);

@@ -13,7 +13,10 @@
  * Checks the manifest's "config" block, then the config against it, sets
  * compiler->config (defaults filled in) and declares its secrets.
  */
-extern void config_check(Compiler *compiler, const JsonbValue *schema, Jsonb *config);
+extern void config_check(Compiler *compiler, const JsonbValue *manifest, Jsonb *config);
+
+/* The base_url that the config has in place of the manifest's, or NULL. */
+extern char *config_base_url(const Compiler *compiler);
 
 /* Raises unless the text is an absolute http(s) URL without user or fragment. */
 extern const char *url_fault(const char *url);

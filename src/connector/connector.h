@@ -17,17 +17,43 @@
 
 typedef struct Connector Connector;
 
+/* What a sync uses of a connector. */
+typedef struct ConnectorUse
+{
+	const char *object;			/* it writes to; or NULL */
+	const char *identifier;		/* field that identifies a record there; or NULL */
+} ConnectorUse;
+
 /*
  * Compiles a manifest with a destination's config; lives in CurrentMemoryContext.
  * Raises ERRCODE_INVALID_PARAMETER_VALUE naming the path of the fault.  In a
  * database that is not in UTF-8 this needs a transaction; nothing else here
- * does.  "object" is what the sync writes to, or NULL.
+ * does.  Without a use nothing can be rendered where there are several objects.
  */
 extern Connector *connector_compile(const char *connector_name, Jsonb *manifest,
-									Jsonb *config, const char *object);
+									Jsonb *config, const ConnectorUse *use);
+
+/* The same for a sync. */
+extern Connector *connector_of_sync(const SyncDefinition *definition);
 
 /* What a sync in this mode cannot do with this connector: raises, or returns. */
 extern void connector_check_mode(const Connector *connector, SyncMode mode);
+
+/*
+ * What the object that the sync writes to requires of its mappings: fields that
+ * must be there or may not, and the one that identifies a record.  Raises
+ * ERRCODE_INVALID_OBJECT_DEFINITION, or returns.
+ */
+extern void connector_check_mappings(const Connector *connector,
+									 const SyncDefinition *definition);
+
+/*
+ * What the object that the sync writes to requires of its mappings: fields that
+ * must be there or may not, and the one that identifies a record.  Raises
+ * ERRCODE_INVALID_OBJECT_DEFINITION, or returns.
+ */
+extern void connector_check_mappings(const Connector *connector,
+									 const SyncDefinition *definition);
 
 /*
  * Where "{{secret.NAME}}" comes from, when a request is rendered: the secret's

@@ -13,6 +13,7 @@
 #include "base/digest.h"
 #include "connector/compiler.h"
 #include "connector/connector.h"
+#include "connector/jsonb_reader.h"
 #include "connector/template.h"
 
 /* --- classes (classify.c) --- */
@@ -275,10 +276,33 @@ typedef struct AuthSpec
 	SignatureSpec *signature;	/* or NULL */
 } AuthSpec;
 
+/* --- objects (object.c) --- */
+
+typedef struct FieldSpec
+{
+	const char *name;
+	bool		required;		/* of what is created */
+} FieldSpec;
+
+/* What the manifest declares of the kind of object that a sync writes. */
+typedef struct ObjectSpec
+{
+	const char *name;			/* NULL: nothing is declared */
+	int			field_count;
+	FieldSpec  *fields;
+	bool		closed;			/* there are no other fields */
+	int			identifier_count;	/* 0: the record's key needs no field */
+	const char **identifiers;
+} ObjectSpec;
+
 struct Connector
 {
 	const char *name;
-	bool		needs_object;	/* and has none */
+	bool		in_config;		/* the manifest is the destination's config */
+	bool		needs_object;	/* one of these, and has none */
+	int			object_count;
+	JsonbMember *objects;		/* as the manifest has them */
+	ObjectSpec	object;
 	char	   *base_url;		/* without query */
 	char	   *base_query;		/* or NULL */
 	AuthSpec	auth;
@@ -323,7 +347,20 @@ extern bool auth_append_headers(const Connector *connector, Evaluation *evaluati
 extern const char *auth_secret_fault(const AuthSpec *auth, const char *name,
 									 const char *value);
 
-/* --- compiling parts (request.c, auth.c, respond.c) --- */
+/* --- compiling parts (manifest.c, object.c, request.c, auth.c, respond.c) --- */
+
+/* Reads what belongs to the object that the sync is for. */
+extern void objects_compile(Compiler *compiler, const JsonbValue *manifest,
+							Connector *connector);
+
+/* The objects that there are, for people. */
+extern char *object_choices(const Connector *connector);
+
+/* Operations at a path, and a lookup that is a member of another place. */
+extern void operations_compile(Compiler *compiler, const char *path,
+							   const JsonbValue *json, const char *lookup_path,
+							   const JsonbValue *lookup_parent,
+							   const JsonbValue *manifest, Connector *connector);
 
 /* The headers of an object's member are added to a list of HeaderTemplate. */
 extern void read_headers(Compiler *compiler, const char *path, const JsonbValue *object,

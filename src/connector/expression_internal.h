@@ -9,7 +9,7 @@
 
 #include "connector/expression.h"
 
-#define MAX_ARGUMENTS 4
+#define MAX_ARGUMENTS 8
 
 typedef enum Source
 {

@@ -121,7 +121,7 @@ set_constant(Reference *reference, ValueKind kind, const char *text)
 static void
 unknown_reference(Parser *parser, const char *name)
 {
-	const char *names[lengthof(fixed_references) + 5];
+	const char *names[lengthof(fixed_references) + 6];
 	int			count = 0;
 
 	for (int i = 0; i < (int) lengthof(fixed_references); i++)
@@ -135,6 +135,7 @@ unknown_reference(Parser *parser, const char *name)
 	if (parser->sees & SEES_REQUEST)
 		names[count++] = "secret.NAME";
 	names[count++] = "object";
+	names[count++] = "identifier";
 	if (parser->compiler->config != NULL)
 		names[count++] = "config.NAME";
 	compiler_fault(parser->compiler, parser->path, choice_hint(name, names, count),
@@ -169,7 +170,7 @@ resolve_secret(Parser *parser, Reference *reference, char **words, int count)
 	if (count != 2)
 		compiler_fault(compiler, parser->path, NULL,
 					   "A secret is referred to as secret.NAME.");
-	compiler_use_secret(compiler, parser->path, words[1], true);
+	compiler_use_secret(compiler, parser->path, words[1], !compiler->of_other_object);
 	reference->source = SOURCE_SECRET;
 	reference->secret = words[1];
 }
@@ -211,6 +212,16 @@ note_reference(Parser *parser, const Reference *reference)
 		parser->compiler->references->version = true;
 }
 
+/* Text that is known now; or NULL. */
+static void
+resolve_known(Parser *parser, Reference *reference, const char *text)
+{
+	if (text == NULL)
+		set_constant(reference, VALUE_ABSENT, "");
+	else
+		set_constant(reference, VALUE_TEXT, compiler_utf8(parser->compiler, parser->path, text));
+}
+
 static void
 resolve_words(Parser *parser, Reference *reference, char **words, int count)
 {
@@ -228,12 +239,14 @@ resolve_words(Parser *parser, Reference *reference, char **words, int count)
 	}
 	if (strcmp(words[0], "object") == 0 && count == 1)
 	{
-		if (parser->compiler->object == NULL)
-			set_constant(reference, VALUE_ABSENT, "");
-		else
-			set_constant(reference, VALUE_TEXT,
-						 compiler_utf8(parser->compiler, parser->path,
-									   parser->compiler->object));
+		resolve_known(parser, reference, parser->compiler->object);
+		return;
+	}
+	if (strcmp(words[0], "identifier") == 0 && count == 1)
+	{
+		/* Where one is needed, a sync without is refused (object.c). */
+		resolve_known(parser, reference,
+					  parser->compiler->identifier ? parser->compiler->identifier : "");
 		return;
 	}
 	if (resolve_record_path(parser, reference, words, count))

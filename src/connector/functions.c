@@ -24,8 +24,8 @@ struct Function
 	ApplyFunction apply;
 };
 
-static bool
-is_nothing(const Value *value)
+bool
+value_is_nothing(const Value *value)
 {
 	return value->kind == VALUE_ABSENT ||
 		(value->kind == VALUE_JSON && value->data.data[0] == 'n');
@@ -292,7 +292,7 @@ apply_join(Value *value, Slice text, const Value *arguments, int argument_count,
 	Slice		joint = {.data = ",",.length = 1};
 	bool		first = true;
 
-	if (is_nothing(value))
+	if (value_is_nothing(value))
 		return true;
 	if (value->kind != VALUE_JSON || value->data.data[0] != '[')
 	{
@@ -308,7 +308,7 @@ apply_join(Value *value, Slice text, const Value *arguments, int argument_count,
 	json_text_begin_elements(&cursor, value->data);
 	while (json_text_next_element(&cursor, &element.data))
 	{
-		if (is_nothing(&element))
+		if (value_is_nothing(&element))
 			continue;
 		if (!value_text(&element, &text))
 		{
@@ -334,7 +334,7 @@ apply_values(Value *value, Slice text, const Value *arguments, int argument_coun
 	Slice		name;
 	Slice		member;
 
-	if (is_nothing(value))
+	if (value_is_nothing(value))
 		return true;
 	if (value->kind != VALUE_JSON || value->data.data[0] != '{')
 	{
@@ -349,46 +349,6 @@ apply_values(Value *value, Slice text, const Value *arguments, int argument_coun
 		appendBinaryStringInfo(&out, member.data, member.length);
 	}
 	appendStringInfoString(&out, out.len > 0 ? "]" : "[]");
-	value->data.data = out.data;
-	value->data.length = out.len;
-	return true;
-}
-
-/*
- * An object whose values are all texts: numbers and the like as they are
- * written, null as the empty text, objects and lists as JSON.
- */
-static bool
-apply_stringify(Value *value, Slice text, const Value *arguments, int argument_count,
-				const char **error)
-{
-	JsonTextCursor cursor;
-	StringInfoData out;
-	Slice		name;
-	Value		member = {.kind = VALUE_JSON};
-
-	if (is_nothing(value))
-		return true;
-	if (value->kind != VALUE_JSON || value->data.data[0] != '{')
-	{
-		*error = "stringify needs an object";
-		return false;
-	}
-	initStringInfo(&out);
-	json_text_begin_members(&cursor, value->data);
-	while (json_text_next_member(&cursor, &name, &member.data))
-	{
-		appendStringInfoChar(&out, out.len > 0 ? ',' : '{');
-		appendBinaryStringInfo(&out, name.data, name.length);
-		appendStringInfoChar(&out, ':');
-		if (member.data.data[0] == '"')
-			appendBinaryStringInfo(&out, member.data.data, member.data.length);
-		else if (is_nothing(&member))
-			appendStringInfoString(&out, "\"\"");
-		else
-			(void) json_text_append_utf8(&out, member.data.data, member.data.length);
-	}
-	appendStringInfoString(&out, out.len > 0 ? "}" : "{}");
 	value->data.data = out.data;
 	value->data.length = out.len;
 	return true;
@@ -488,9 +448,27 @@ static bool
 apply_default(Value *value, Slice text, const Value *arguments, int argument_count,
 			  const char **error)
 {
-	for (int i = 0; i < argument_count && is_nothing(value); i++)
+	for (int i = 0; i < argument_count && value_is_nothing(value); i++)
 		*value = arguments[i];
 	return true;
+}
+
+/* map('from', 'to', ...): what the text stands for, which must be among them. */
+static bool
+apply_map(Value *value, Slice text, const Value *arguments, int argument_count,
+		  const char **error)
+{
+	Slice		from;
+
+	for (int i = 0; i + 1 < argument_count; i += 2)
+		if (value_text(&arguments[i], &from) && from.length == text.length &&
+			memcmp(from.data, text.data, text.length) == 0)
+		{
+			*value = arguments[i + 1];
+			return true;
+		}
+	*error = psprintf("map has nothing for \"%.*s\"", (int) text.length, text.data);
+	return false;
 }
 
 /* --- the list --- */
@@ -510,8 +488,10 @@ static const Function functions[] = {
 	{"join", 0, 1, true, apply_join},
 	{"json", 0, 0, true, apply_json},
 	{"lower", 0, 0, false, apply_lower},
+	{"map", 2, 8, false, apply_map},
 	{"md5", 0, 1, false, apply_md5},
 	{"number", 0, 0, false, apply_number},
+	{"only", 1, 8, true, apply_only},
 	{"segment", 1, 1, false, apply_segment},
 	{"sha1", 0, 1, false, apply_sha1},
 	{"sha256", 0, 1, false, apply_sha256},
@@ -525,6 +505,7 @@ static const Function functions[] = {
 	{"urlencode", 0, 0, false, apply_urlencode},
 	{"uuid5", 1, 4, false, apply_uuid5},
 	{"values", 0, 0, true, apply_values},
+	{"without", 1, 8, true, apply_without},
 };
 
 const Function *
@@ -562,7 +543,7 @@ function_apply(const Function *function, Value *value, const Value *arguments,
 
 	if (!function->takes_anything)
 	{
-		if (is_nothing(value))
+		if (value_is_nothing(value))
 			return true;
 		if (!value_text(value, &text))
 		{

@@ -224,63 +224,14 @@ read_lookup(Compiler *compiler, const char *path, const JsonbValue *parent,
 					   "A lookup needs an \"id\" or a \"version\" in its \"rows\".");
 }
 
-/* --- objects --- */
-
-/*
- * A manifest has the operations of one kind of object, or objects by name.  All
- * are checked, whichever the sync is for.
- */
-static void
-read_objects(Compiler *compiler, const JsonbValue *manifest, Connector *connector)
+void
+operations_compile(Compiler *compiler, const char *path, const JsonbValue *json,
+				   const char *lookup_path, const JsonbValue *lookup_parent,
+				   const JsonbValue *manifest, Connector *connector)
 {
-	static const char *const keys[] = {"operations", "lookup", "description"};
-	JsonbValue	objects;
-	JsonbValue	operations;
-	JsonbMember *members;
-	const char **names;
-	int			count;
-	int			chosen = -1;
-
-	if (jsonb_member(manifest, "operations", &operations))
-	{
-		read_operations(compiler, "operations", &operations, manifest, connector);
-		read_lookup(compiler, "", manifest, manifest, connector);
-		check_sources(compiler, "operations", connector);
-		return;
-	}
-	if (!jsonb_member(manifest, "objects", &objects))
-		compiler_fault(compiler, "operations", NULL, "It is required.");
-	if (!jsonb_is_object(&objects) || (count = jsonb_members(&objects, &members)) == 0)
-		compiler_fault(compiler, "objects", NULL,
-					   "It must be an object with at least one member.");
-
-	names = palloc(count * sizeof(char *));
-	for (int i = 0; i < count; i++)
-	{
-		const char *path = path_member("objects", members[i].name);
-		Connector	other = *connector;
-
-		names[i] = members[i].name;
-		check_keys(compiler, path, &members[i].value, keys, lengthof(keys));
-		if (!jsonb_member(&members[i].value, "operations", &operations))
-			compiler_fault(compiler, path_member(path, "operations"), NULL, "It is required.");
-		read_operations(compiler, path_member(path, "operations"), &operations, manifest, &other);
-		read_lookup(compiler, path, &members[i].value, manifest, &other);
-		check_sources(compiler, path_member(path, "operations"), &other);
-		if (count == 1 || (compiler->object != NULL && strcmp(members[i].name, compiler->object) == 0))
-		{
-			*connector = other;
-			chosen = i;
-		}
-	}
-	if (chosen >= 0)
-		return;
-	if (compiler->object != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("connector \"%s\" has no object \"%s\"", compiler->connector, compiler->object),
-				 errhint("%s", choice_hint(compiler->object, names, count))));
-	connector->needs_object = true;
+	read_operations(compiler, path, json, manifest, connector);
+	read_lookup(compiler, lookup_path, lookup_parent, manifest, connector);
+	check_sources(compiler, path, connector);
 }
 
 /* --- the whole --- */
@@ -288,10 +239,13 @@ read_objects(Compiler *compiler, const JsonbValue *manifest, Connector *connecto
 static void
 read_base_url(Compiler *compiler, const JsonbValue *manifest, Connector *connector)
 {
-	char	   *url = read_constant(compiler, "", manifest, "base_url", true);
-	const char *fault = url_fault(url);
+	char	   *url = config_base_url(compiler);
+	const char *fault;
 	char	   *query;
 
+	if (url == NULL)
+		url = read_constant(compiler, "", manifest, "base_url", true);
+	fault = url_fault(url);
 	if (fault != NULL)
 		compiler_fault(compiler, "base_url", NULL, "%s", fault);
 	query = strchr(url, '?');
@@ -355,56 +309,82 @@ read_manifest(Compiler *compiler, const JsonbValue *manifest, Connector *connect
 		check_keys(compiler, "rate", &member, rate_keys, lengthof(rate_keys));
 		connector->max_in_flight = read_integer(compiler, "rate", &member, "max_in_flight", 100);
 	}
-	read_objects(compiler, manifest, connector);
+	objects_compile(compiler, manifest, connector);
 }
 
 Connector *
 connector_compile(const char *connector_name, Jsonb *manifest, Jsonb *config,
-				  const char *object)
+				  const ConnectorUse *use)
 {
 	References	references = {0};
 	SecretSpecs secrets = {0};
 	Compiler	compiler = {
 		.connector = connector_name,
-		.object = object,
+		.object = use ? use->object : NULL,
+		.identifier = use ? use->identifier : NULL,
+		.tentative = use == NULL,
 		.secrets = &secrets,
 		.references = &references
 	};
 	Connector  *connector = palloc0(sizeof(Connector));
 	JsonbValue	root = jsonb_root(manifest);
-	JsonbValue	schema;
 
 	connector->name = pstrdup(connector_name);
 	if (read_bool(&compiler, "", &root, "manifest_in_config", false))
 	{
 		/* The config is the manifest; any secret may be referred to. */
 		compiler.in_config = true;
+		connector->in_config = true;
 		secrets.any_name = true;
 		root = jsonb_root(config);
 	}
 	else
-		config_check(&compiler, jsonb_member(&root, "config", &schema) ? &schema : NULL, config);
+		config_check(&compiler, &root, config);
 	read_manifest(&compiler, &root, connector);
 	connector->secret_count = secrets.count;
 	connector->secrets = secrets.specs;
 	return connector;
 }
 
+Connector *
+connector_of_sync(const SyncDefinition *definition)
+{
+	ConnectorUse use = {
+		.object = definition->object,
+		.identifier = definition->identifier
+	};
+
+	return connector_compile(definition->connector, definition->manifest,
+							 definition->config, &use);
+}
+
 /* --- what it can do --- */
 
-static void
-require_operation(const Connector *connector, Operation operation, SyncMode mode)
+/* The operation that a mode needs and that is not there; -1: it has them all. */
+static int
+missing_operation(const Connector *connector, SyncMode mode)
 {
-	if (connector->operations[operation] != NULL)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("the destination has no %s operation, which mode \"%s\" needs",
-					operation_name(operation), sync_mode_name(mode)),
-			 operation == OPERATION_DELETE ?
-			 errhint("Give its connector \"operations.delete\", or choose mode \"upsert\".") :
-			 errhint("Give its connector \"operations.%s\" or \"operations.upsert\", or choose another mode.",
-					 operation_name(operation))));
+	if (mode != MODE_UPDATE && connector->operations[OPERATION_CREATE] == NULL)
+		return OPERATION_CREATE;
+	if (mode != MODE_APPEND && connector->operations[OPERATION_UPDATE] == NULL)
+		return OPERATION_UPDATE;
+	if (mode == MODE_MIRROR && connector->operations[OPERATION_DELETE] == NULL)
+		return OPERATION_DELETE;
+	return -1;
+}
+
+static char *
+possible_modes(const Connector *connector)
+{
+	static const SyncMode modes[] = {MODE_UPSERT, MODE_MIRROR, MODE_APPEND, MODE_UPDATE};
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < (int) lengthof(modes); i++)
+		if (missing_operation(connector, modes[i]) < 0)
+			appendStringInfo(&list, "%s\"%s\"", list.len > 0 ? ", " : "",
+							 sync_mode_name(modes[i]));
+	return list.data;
 }
 
 static void
@@ -413,20 +393,31 @@ object_is_needed(const Connector *connector)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("connector \"%s\" has several kinds of object", connector->name),
-			 errhint("Say which one the sync is for, as its \"object\".")));
+			 errhint("Say which one the sync is for, as its \"object\": %s.",
+					 object_choices(connector))));
 }
 
 void
 connector_check_mode(const Connector *connector, SyncMode mode)
 {
+	int			missing;
+	const char *name;
+
 	if (connector->needs_object)
 		object_is_needed(connector);
-	if (mode != MODE_UPDATE)
-		require_operation(connector, OPERATION_CREATE, mode);
-	if (mode != MODE_APPEND)
-		require_operation(connector, OPERATION_UPDATE, mode);
-	if (mode == MODE_MIRROR)
-		require_operation(connector, OPERATION_DELETE, mode);
+	missing = missing_operation(connector, mode);
+	if (missing < 0)
+		return;
+	name = operation_name((Operation) missing);
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("the destination has no %s operation, which mode \"%s\" needs",
+					name, sync_mode_name(mode)),
+			 !connector->in_config ?
+			 errhint("Choose a mode that it can do: %s.", possible_modes(connector)) :
+			 missing == OPERATION_DELETE ?
+			 errhint("Give its connector \"operations.delete\", or choose mode \"upsert\".") :
+			 errhint("Give its connector \"operations.%s\" or \"operations.upsert\", or choose another mode.", name)));
 }
 
 ConnectorLimits

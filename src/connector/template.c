@@ -29,6 +29,7 @@ typedef enum StepKind
 	STEP_VALUE,					/* a hole's value, as it is */
 	STEP_TEXT,					/* text with holes, as a JSON string */
 	STEP_JSON_TEXT,				/* JSON, as a JSON string of its text */
+	STEP_SPREAD,				/* the members of a hole's object */
 	STEP_ROWS					/* the rendered rows, as an array */
 } StepKind;
 
@@ -42,6 +43,8 @@ typedef struct Step
 	Expression *expression;
 	TextTemplate *text;
 	Template   *json;
+	List	   *beside;			/* STEP_SPREAD: names (char *, UTF-8) of the
+								 * members that are written out */
 } Step;
 
 struct Template
@@ -139,6 +142,20 @@ encode_constant(Slice text, TextForm form, bool is_literal)
 	return text;
 }
 
+/* What an object needs of the config may be optional for others. */
+static void
+missing_constant(Compiler *compiler, const char *path, const char *hole)
+{
+	static const char prefix[] = "{{config.";
+	char	   *name = pstrdup(hole + Min(strlen(hole), strlen(prefix)));
+
+	name[strcspn(name, " |}")] = '\0';
+	if (!compiler->in_config && strncmp(hole, prefix, strlen(prefix)) == 0)
+		config_fault(compiler, name, NULL, "Object \"%s\" requires it.",
+					 compiler->object != NULL ? compiler->object : "");
+	compiler_fault(compiler, path, NULL, "%s has no value that could be part of a text.", hole);
+}
+
 /* Encodes a constant, and replaces a hole of known value by one. */
 static void
 fold_part(Compiler *compiler, const char *path, TextForm form, TextPart *part)
@@ -153,10 +170,10 @@ fold_part(Compiler *compiler, const char *path, TextForm form, TextPart *part)
 	value = expression_constant(part->expression);
 	if (value == NULL)
 		return;
-	if (!value_text(value, &part->constant))
-		compiler_fault(compiler, path, NULL,
-					   "%s has no value that could be part of a text.",
-					   expression_text(part->expression));
+	if (value->kind == VALUE_ABSENT && compiler->tentative)
+		part->constant = value->data;
+	else if (!value_text(value, &part->constant))
+		missing_constant(compiler, path, expression_text(part->expression));
 	part->constant = encode_constant(part->constant, form, false);
 	part->expression = NULL;
 }
@@ -391,6 +408,49 @@ is_absent_constant(StepBuilder *builder, const char *path, const JsonbValue *jso
 	return value != NULL && value->kind == VALUE_ABSENT && *end == '\0';
 }
 
+/* Names may have holes over what is known when the manifest is compiled. */
+static const char *
+member_name(StepBuilder *builder, const char *path, const char *name)
+{
+	const char *constant;
+
+	if (strstr(name, "{{") == NULL)
+		return name;
+	constant = text_template_constant(text_template_compile(builder->compiler, path, name,
+															TEXT_PLAIN, 0));
+	if (constant == NULL)
+		compiler_fault(builder->compiler, path, NULL,
+					   "A name can only have holes over the config.");
+	return pg_any_to_server(constant, strlen(constant), PG_UTF8);
+}
+
+/*
+ * A member named "..." stands for the members of the object that its hole
+ * gives, but for those that are written beside it.
+ */
+static void
+build_spread(StepBuilder *builder, const char *path, const JsonbValue *json,
+			 const JsonbMember *members, int count)
+{
+	Step	   *step;
+	const char *text = "";
+	const char *end = "";
+	Expression *expression = NULL;
+
+	if (json->type == jbvString)
+		text = compiler_utf8(builder->compiler, path, jsonb_string(json));
+	if (strncmp(text, "{{", 2) == 0)
+		expression = expression_parse(builder->compiler, path, text + 2, builder->sees, &end);
+	if (expression == NULL || *end != '\0')
+		compiler_fault(builder->compiler, path, "Such as \"{{fields}}\".",
+					   "It must be a hole that gives an object.");
+	step = finish_step(builder, STEP_SPREAD, expression, NULL);
+	for (int i = 0; i < count; i++)
+		step->beside = lappend(step->beside,
+							   compiler_utf8(builder->compiler, path,
+											 member_name(builder, path, members[i].name)));
+}
+
 static void
 build_object(StepBuilder *builder, const char *path, const JsonbValue *json)
 {
@@ -404,7 +464,10 @@ build_object(StepBuilder *builder, const char *path, const JsonbValue *json)
 		{
 			const char *member_path = path_member(path, members[i].name);
 
-			if (has_holes(&members[i].value) != (pass == 1) ||
+			bool		is_late = has_holes(&members[i].value) ||
+				strcmp(members[i].name, "...") == 0;
+
+			if (is_late != (pass == 1) ||
 				is_absent_constant(builder, member_path, &members[i].value))
 				continue;
 			if (pass == 1)
@@ -416,8 +479,14 @@ build_object(StepBuilder *builder, const char *path, const JsonbValue *json)
 			}
 			else if (!first)
 				appendStringInfoChar(&builder->constant, ',');
+			if (strcmp(members[i].name, "...") == 0)
+			{
+				build_spread(builder, member_path, &members[i].value, members, count);
+				continue;
+			}
 			first = false;
-			append_constant_string(builder, member_path, members[i].name);
+			append_constant_string(builder, member_path,
+								   member_name(builder, member_path, members[i].name));
 			appendStringInfoChar(&builder->constant, ':');
 			build_value(builder, member_path, &members[i].value);
 		}
@@ -515,6 +584,56 @@ template_constant_value(Compiler *compiler, const char *path, const char *text,
 	return true;
 }
 
+static bool
+is_beside(const Step *step, Slice quoted_name)
+{
+	StringInfoData name;
+	ListCell   *cell;
+
+	initStringInfo(&name);
+	json_text_decode_string(&name, quoted_name);
+	foreach(cell, step->beside)
+		if (strcmp(name.data, lfirst(cell)) == 0)
+			return true;
+	return false;
+}
+
+/* Appends the members, with commas in between; *absent: there were none. */
+static bool
+append_spread(const Step *step, Evaluation *evaluation, StringInfo out, bool *absent)
+{
+	Value		value;
+	JsonTextCursor cursor;
+	Slice		name;
+	Slice		member;
+
+	*absent = true;
+	if (!expression_evaluate(step->expression, evaluation, &value))
+		return false;
+	if (value.kind == VALUE_ABSENT || (value.kind == VALUE_JSON && value.data.data[0] == 'n'))
+		return true;
+	if (value.kind != VALUE_JSON || value.data.data[0] != '{')
+	{
+		evaluation->error = psprintf("%s is no object", expression_text(step->expression));
+		return false;
+	}
+	if (!fits(evaluation, out, value.data.length))
+		return false;
+	json_text_begin_members(&cursor, value.data);
+	while (json_text_next_member(&cursor, &name, &member))
+	{
+		if (is_beside(step, name))
+			continue;
+		if (!*absent)
+			appendStringInfoCharMacro(out, ',');
+		*absent = false;
+		appendBinaryStringInfo(out, name.data, name.length);
+		appendStringInfoCharMacro(out, ':');
+		appendBinaryStringInfo(out, member.data, member.length);
+	}
+	return true;
+}
+
 /* Appends a step's value; *absent says that there was none. */
 static bool
 append_step_value(const Step *step, Evaluation *evaluation, StringInfo out, bool *absent)
@@ -529,6 +648,8 @@ append_step_value(const Step *step, Evaluation *evaluation, StringInfo out, bool
 			return true;
 		case STEP_ROWS:
 			return append_rows(evaluation, out);
+		case STEP_SPREAD:
+			return append_spread(step, evaluation, out, absent);
 		case STEP_VALUE:
 			if (!expression_evaluate(step->expression, evaluation, &value))
 				return false;

@@ -87,10 +87,7 @@ set_up_connector(Delivery *delivery)
 	delivery->facts.sync_name = to_utf8(definition->sync_name);
 	delivery->facts.sync_mode = definition->mode_name;
 	delivery->facts.run_id = psprintf("run_" INT64_FORMAT, delivery->claim->run_id);
-	delivery->connector = connector_compile(definition->connector,
-											definition->manifest,
-											definition->config,
-											definition->object);
+	delivery->connector = connector_of_sync(definition);
 	open_secrets(&delivery->secrets, definition->destination_id);
 	connector_set_secrets(delivery->connector, read_secret, &delivery->secrets);
 	connector_require_secrets(delivery->connector, definition->destination_name);

@@ -96,10 +96,7 @@ run_batch_limits(const SyncDefinition *definition, const Connector *connector,
 static Connector *
 prepare_connector(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COUNT])
 {
-	Connector  *connector = connector_compile(definition->connector,
-											  definition->manifest,
-											  definition->config,
-											  definition->object);
+	Connector  *connector = connector_of_sync(definition);
 
 	connector_check_mode(connector, definition->mode);
 	run_batch_limits(definition, connector, limits);

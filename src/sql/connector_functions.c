@@ -32,10 +32,11 @@ argument_text(FunctionCallInfo fcinfo, int number)
 static Connector *
 connector_argument(FunctionCallInfo fcinfo)
 {
+	ConnectorUse use = {.object = argument_text(fcinfo, 3)};
 	Connector  *connector = connector_compile(argument_text(fcinfo, 0),
 											  PG_GETARG_JSONB_P(1),
 											  PG_GETARG_JSONB_P(2),
-											  argument_text(fcinfo, 3));
+											  &use);
 
 	connector_set_placeholders(connector);
 	return connector;

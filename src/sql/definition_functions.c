@@ -152,9 +152,9 @@ check_connector(const SyncDefinition *definition)
 {
 	Connector  *connector;
 
-	connector = connector_compile(definition->connector, definition->manifest,
-								  definition->config, definition->object);
+	connector = connector_of_sync(definition);
 	connector_check_mode(connector, definition->mode);
+	connector_check_mappings(connector, definition);
 }
 
 /*

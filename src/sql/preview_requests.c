@@ -97,6 +97,10 @@ prepare_renderer(Renderer *renderer)
 {
 	const SyncDefinition *definition = renderer->preview->definition;
 	Jsonb	   *config = read_destination(renderer, definition->destination_id);
+	ConnectorUse use = {
+		.object = definition->object,
+		.identifier = definition->identifier
+	};
 
 	renderer->facts.sync_id = psprintf("sync_" INT64_FORMAT, definition->sync_id);
 	renderer->facts.sync_name = to_utf8(definition->sync_name);
@@ -104,7 +108,7 @@ prepare_renderer(Renderer *renderer)
 	renderer->facts.run_id = RUN_PLACEHOLDER;
 	renderer->connector = connector_compile(definition->connector,
 											definition->manifest, config,
-											definition->object);
+											&use);
 	connector_set_secrets(renderer->connector, read_placeholder, renderer);
 	connector_require_secrets(renderer->connector, definition->destination_name);
 	connector_check_mode(renderer->connector, definition->mode);

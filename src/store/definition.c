@@ -163,6 +163,20 @@ read_mappings(SyncDefinition *definition, MemoryContext context)
 	}
 }
 
+/* That of the identifier, else of the primary key's only column. */
+static char *
+identifier_field(const SyncDefinition *definition)
+{
+	for (int i = 0; i < definition->mapping_count; i++)
+		if (definition->mappings[i].identifier)
+			return definition->mappings[i].destination;
+	for (int i = 0; i < definition->mapping_count && definition->key_count == 1; i++)
+		if (definition->mappings[i].source == MAPPING_COLUMN &&
+			strcmp(definition->mappings[i].text, definition->key_columns[0]) == 0)
+			return definition->mappings[i].destination;
+	return NULL;
+}
+
 SyncDefinition *
 definition_read(int64 sync_id)
 {
@@ -175,6 +189,7 @@ definition_read(int64 sync_id)
 	read_sync(definition, context);
 	read_columns(definition, context);
 	read_mappings(definition, context);
+	definition->identifier = identifier_field(definition);
 	scope_leave(&scope);
 	return definition;
 }

@@ -62,6 +62,8 @@ typedef struct SyncDefinition
 
 	int			mapping_count;	/* resolved: never 0 for "all columns" */
 	FieldMapping *mappings;
+	char	   *identifier;		/* the destination field that identifies a
+								 * record; NULL: no field does */
 
 	char	   *snapshot_key;	/* what the snapshot was taken with; or NULL */
 

@@ -94,7 +94,7 @@ static const char *const plan_query =
 "  query_ms = $14, diff_ms = $15, stage_ms = $16, after_recovery = $17,"
 "  definition = CASE WHEN $7 > 0 THEN jsonb_build_object("
 "    'sync_name', $18, 'mode', $19, 'object', $20,"
-"    'connector', $21, 'manifest', $22, 'config', $23) END"
+"    'identifier', $21, 'connector', $22, 'manifest', $23, 'config', $24) END"
 " WHERE id = $1 AND lease = $2";
 
 static const char *const snapshot_key_query =
@@ -125,7 +125,7 @@ run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 		scope_execute(snapshot_key_query, "lt",
 					  Int64GetDatum(claim->sync_id),
 					  CStringGetTextDatum(snapshot_key));
-	if (scope_execute(plan_query, "lldlllllllllbdddbttTtjj",
+	if (scope_execute(plan_query, "lldlllllllllbdddbttTTtjj",
 					  Int64GetDatum(claim->run_id), Int64GetDatum(claim->lease),
 					  Float8GetDatum(LEASE_SECONDS),
 					  Int64GetDatum(figures->rows_processed),
@@ -146,6 +146,8 @@ run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 					  CStringGetTextDatum(definition->mode_name),
 					  definition->object == NULL,
 					  definition->object ? CStringGetTextDatum(definition->object) : (Datum) 0,
+					  definition->identifier == NULL,
+					  definition->identifier ? CStringGetTextDatum(definition->identifier) : (Datum) 0,
 					  CStringGetTextDatum(definition->connector),
 					  JsonbPGetDatum(definition->manifest),
 					  JsonbPGetDatum(definition->config)) == 0)
@@ -161,6 +163,7 @@ run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 
 static const char *const frozen_query =
 "SELECT definition->>'sync_name', definition->>'mode', definition->>'object',"
+"  definition->>'identifier',"
 "  definition->>'connector', definition->'manifest', definition->'config'"
 " FROM signalsmith.run WHERE id = $1 AND definition IS NOT NULL";
 
@@ -177,9 +180,10 @@ run_read_frozen_definition(int64 run_id, SyncDefinition *definition)
 		definition->mode_name = scope_text(0, 2, context);
 		definition->mode = sync_mode_from_name(definition->mode_name);
 		definition->object = scope_text(0, 3, context);
-		definition->connector = scope_text(0, 4, context);
-		definition->manifest = scope_jsonb(0, 5, context);
-		definition->config = scope_jsonb(0, 6, context);
+		definition->identifier = scope_text(0, 4, context);
+		definition->connector = scope_text(0, 5, context);
+		definition->manifest = scope_jsonb(0, 6, context);
+		definition->config = scope_jsonb(0, 7, context);
 	}
 	scope_leave(&scope);
 }

@@ -276,17 +276,20 @@ class Server:
             rule = destination.rule_for(request, with_body=True) if rule is None else rule
             answer = await self.strike(rule, "after_read", request, incoming)
         if answer is None:
-            reused = destination.reused_key(request) if destination.remember_keys else None
-            if reused is None:
-                refused = {history.canonical(key) for key in rule.given.get("reject", [])} if rule else set()
-                destination.apply(request, refused)
-                answer = await self.strike(rule, "after_apply", request, incoming)
-                if answer is None:
-                    answer = self.success(request, refused)
-            else:
-                answer = web.json_response(
-                    {"error": "idempotency key reused with another body", "key": reused.key}, status=422)
+            answer = await self.answer(rule, request, incoming)
         return await self.send(rule, answer, request, incoming)
+
+    async def answer(self, rule, request, incoming):
+        """What a destination in good health does with a request."""
+        destination = self.destination
+        reused = destination.reused_key(request) if destination.remember_keys else None
+        if reused is not None:
+            return web.json_response(
+                {"error": "idempotency key reused with another body", "key": reused.key}, status=422)
+        refused = {history.canonical(key) for key in rule.given.get("reject", [])} if rule else set()
+        destination.apply(request, refused)
+        answer = await self.strike(rule, "after_apply", request, incoming)
+        return self.success(request, refused) if answer is None else answer
 
     async def strike(self, rule, phase, request, incoming):
         """What the rule does in this phase; an answer ends the processing."""
@@ -464,6 +467,19 @@ def tls_context(options):
     return tls
 
 
+async def run(server, control, tls=None):
+    """Serves both ports, says which they are, and ends with the standard input."""
+    application = web.Application(client_max_size=1 << 30)
+    application.router.add_route("*", "/{path:.*}", server.handle)
+    control_application = web.Application(client_max_size=1 << 30)
+    control_application.add_routes(control.routes())
+
+    ports = {"port": await listen(application, tls), "control": await listen(control_application)}
+    print(json.dumps(ports), flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
+    os._exit(0)
+
+
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--certificate")
@@ -476,15 +492,7 @@ async def main():
         tls = tls_context(options)
 
     destination = Destination(remember_keys=not options.forget_keys)
-    application = web.Application(client_max_size=1 << 30)
-    application.router.add_route("*", "/{path:.*}", Server(destination).handle)
-    control = web.Application(client_max_size=1 << 30)
-    control.add_routes(Control(destination).routes())
-
-    ports = {"port": await listen(application, tls), "control": await listen(control)}
-    print(json.dumps(ports), flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
-    os._exit(0)
+    await run(Server(destination), Control(destination), tls)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,224 @@
+# The vendors' APIs of test/server/vendors.py, and the proof that a connector
+# speaks with one of them.
+#
+#     my $vendors = Signalsmith::Vendors->start;
+#     $vendors->prove($node, 'braze', config => {...}, secrets => {...}, ...);
+package Signalsmith::Vendors;
+
+use strict;
+use warnings;
+use parent 'Signalsmith::Recorder';
+
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Signalsmith::Cluster qw(quote);
+use Test::More;
+
+my $json = JSON::PP->new->utf8->allow_nonref->canonical;
+
+sub start
+{
+	my ($class) = @_;
+	my $self = Signalsmith::Recorder::start_server($class, 'vendors.py');
+	$self->{scheme} = 'http';
+	$self->{http} = HTTP::Tiny->new(timeout => 300);
+	return $self;
+}
+
+# A cluster with a key for secrets.
+sub start_cluster
+{
+	my ($self, $name) = @_;
+	my $key_file = PostgreSQL::Test::Utils::tempdir() . '/signalsmith.key';
+	append_to_file($key_file, '0123456789abcdef' x 4 . "\n");
+	chmod 0600, $key_file;
+	return Signalsmith::Cluster->start_new($name, conf => "signalsmith.key_file = '$key_file'\n");
+}
+
+# The base URL of a vendor.
+sub url
+{
+	my ($self, $vendor) = @_;
+	return "http://127.0.0.1:$self->{port}/$vendor";
+}
+
+# Changes how a vendor behaves: set('braze', throttle => 1); see vendors.py.
+sub set
+{
+	my ($self, $vendor, %changes) = @_;
+	$self->control('PUT', "/vendor/$vendor", \%changes);
+	return;
+}
+
+# Requests since the last call, as [METHOD, path with query, body].  Bodies are
+# decoded where they are JSON, and every UUID of ours is "UUID".
+sub requests
+{
+	my ($self) = @_;
+	my @history = $self->history($self->{seen} + 1);
+	$self->{seen} += @history;
+	return map { [ $_->{method}, $_->{raw_path} =~ s{^/[^/]+}{}r, content($_->{body}) ] } @history;
+}
+
+sub content
+{
+	my ($body) = @_;
+	return unless defined $body && $body ne '';
+	$body =~ s/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/UUID/g;
+	my $decoded = eval { JSON::PP->new->allow_nonref->decode($body) };
+	return defined $decoded ? $decoded : $body;
+}
+
+#
+# Proofs
+#
+
+# Proves a connector with a table of people in every stage of their lives: rows
+# that are accepted next to one that is refused, a change while the vendor
+# throttles, a deletion, and credentials that have expired.  Given are
+#
+#   vendor       where it is other than the connector's name
+#   object, config, secrets, mappings, mode, options
+#   columns      of the model's table, beside id, email, plan
+#   bad          column and value that make the vendor refuse row 3
+#   rejected     what is said of row 3 then
+#   holds        the table of the vendor that shows the state
+#   create, update, delete   the requests of each run, see requests()
+#   expired      "error" (the sync ends in error, the default), "refresh" (nobody
+#                notices), "unnoticed" (the vendor does not tell)
+#
+# Returns the sync's name.
+sub prove
+{
+	my ($self, $node, $connector, %given) = @_;
+	my $vendor = $given{vendor} // $connector;
+	my $sync = join '_', $connector, grep { defined } $given{object};
+	$sync =~ s/\W/_/g;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	subtest "$connector" . ($given{object} ? ", $given{object}" : '') => sub {
+		$self->reset;
+		$self->{seen} = 0;
+		$self->set_up($node, $connector, $vendor, $sync, %given);
+		$self->prove_creation($node, $sync, %given);
+		$self->prove_update($node, $vendor, $sync, %given) if $given{update};
+		$self->prove_deletion($node, $sync, %given) if $given{delete};
+		$self->prove_expiry($node, $vendor, $sync, %given);
+	};
+	return $sync;
+}
+
+sub set_up
+{
+	my ($self, $node, $connector, $vendor, $sync, %given) = @_;
+	my %config = (%{ $given{config} // {} }, ($given{url_in} // 'base_url') => $self->url($vendor));
+	my ($column, $value) = %{ $given{bad} // {} };
+	$node->sql(<<"SQL");
+CREATE TABLE $sync (id int PRIMARY KEY, email text, plan text);
+INSERT INTO $sync VALUES (1, 'ann\@example.com', 'free'), (2, 'bob\@example.com', 'pro'), (3, 'cid\@example.com', 'free');
+SQL
+	$node->sql("UPDATE $sync SET $column = " . quote($value) . ' WHERE id = 3') if defined $column;
+	$node->sql("SELECT signalsmith.create_model('$sync', 'SELECT id, email, plan FROM $sync ORDER BY id', ARRAY['id'])");
+	$node->sql("SELECT signalsmith.create_destination('$sync', '$connector', " . quote(\%config) . ')');
+	$self->set_secrets($node, $sync, %{ $given{secrets} // {} });
+	$node->sql('SELECT signalsmith.create_sync(' . quote({
+				name => $sync, model => $sync, destination => $sync, mode => $given{mode} // ($given{delete} ? 'mirror' : 'upsert'),
+				field_mappings => $given{mappings}, options => { max_in_flight => 1, %{ $given{options} // {} } },
+				defined $given{object} ? (object => $given{object}) : () }) . '::jsonb)');
+	return;
+}
+
+sub set_secrets
+{
+	my ($self, $node, $destination, %secrets) = @_;
+	$node->sql("SELECT signalsmith.set_secret('$destination', " . join(', ', quote($_, $secrets{$_})) . ')')
+	  for sort keys %secrets;
+	return;
+}
+
+# What the vendor holds of the table that shows the state, by id.
+sub held
+{
+	my ($self, $vendor, $table) = @_;
+	return $self->state->{$vendor}{$table} // {};
+}
+
+sub prove_creation
+{
+	my ($self, $node, $sync, %given) = @_;
+	my $refused = defined $given{rejected} ? 1 : 0;
+	my $run = $node->run_sync($sync);
+	$node->run_is($run, { status => 'completed', rows_created => 3 - $refused, rows_failed => $refused },
+		'creation: ' . ($refused ? 'what is good goes, though one row is refused' : 'all rows go'));
+	my @requests = $self->requests;
+	is_deeply(\@requests, $given{create}, 'creation: the requests') or diag($json->pretty->encode(\@requests));
+	$json->pretty(0);
+	return unless $refused;
+	my @errors = $node->row_errors($run->{id});
+	is_deeply([ map { [ $_->{key}, $_->{operation}, $_->{outcome} ] } @errors ],
+		[ [ { id => 3 }, 'create', 'rejected' ] ], 'creation: the row that was refused');
+	like($errors[0]{message}, $given{rejected}, 'creation: and why');
+	return;
+}
+
+# While the vendor throttles: the same bytes again, as late as it asks.
+sub prove_update
+{
+	my ($self, $node, $vendor, $sync, %given) = @_;
+	$node->sql("UPDATE $sync SET plan = 'pro' WHERE id = 1");
+	$node->sql("DELETE FROM $sync WHERE id = 3");
+	$self->set($vendor, throttle => 1) unless $given{never_throttled};
+	my $before = $self->{seen};
+	$node->run_is($node->run_sync($sync), { status => 'completed', rows_updated => 1, rows_failed => 0 },
+		'update: is made, though the vendor throttles');
+	my @history = $self->history($before + 1);
+	my @requests = $self->requests;
+	unless ($given{never_throttled})
+	{
+		cmp_ok($history[0]{status}, '>=', 400, 'update: first refused');
+		is($history[1]{body}, $history[0]{body}, 'update: the same bytes once more');
+		shift @requests;
+	}
+	is_deeply(\@requests, $given{update}, 'update: the requests') or diag($json->pretty->encode(\@requests));
+	$json->pretty(0);
+	return;
+}
+
+sub prove_deletion
+{
+	my ($self, $node, $sync, %given) = @_;
+	my $vendor = $given{vendor} // (split /_/, $sync)[0];
+	my @before = sort keys %{ $self->held($vendor, $given{holds}) };
+	$node->sql("DELETE FROM $sync WHERE id = 2");
+	$node->run_is($node->run_sync($sync), { status => 'completed', rows_deleted => 1, rows_failed => 0 }, 'deletion: one row');
+	my @requests = $self->requests;
+	is_deeply(\@requests, $given{delete}, 'deletion: the requests') or diag($json->pretty->encode(\@requests));
+	$json->pretty(0);
+	is(scalar(keys %{ $self->held($vendor, $given{holds}) }), @before - 1, 'deletion: the vendor holds one less');
+	return;
+}
+
+sub prove_expiry
+{
+	my ($self, $node, $vendor, $sync, %given) = @_;
+	my $expired = $given{expired} // 'error';
+	return if $expired eq 'unnoticed';
+	$node->sql("DELETE FROM $sync WHERE id = 3; INSERT INTO $sync VALUES (4, 'dan\@example.com', 'free')");
+	if ($expired eq 'refresh')
+	{
+		$self->set($vendor, expire => JSON::PP::true);
+		$node->run_is($node->run_sync($sync), { status => 'completed', rows_created => 1, rows_failed => 0 },
+			'credentials: a token that has expired is renewed');
+		return;
+	}
+	$self->set($vendor, revoke => JSON::PP::true);
+	my $run = $node->run_sync($sync);
+	$node->run_is($run, { status => 'failed', rows_created => 0, rows_failed => 0 }, 'credentials: the run fails, no row is blamed');
+	is($node->sync($sync)->{status}, 'error', 'credentials: the sync is in error');
+	$self->set($vendor, revoke => JSON::PP::false, throttle => $given{update} ? 0 : 1);
+	$node->sql("SELECT signalsmith.resume_sync('$sync')");
+	$node->run_is($node->run_sync($sync), { status => 'completed', rows_created => 1, rows_failed => 0 }, 'credentials: then it goes on');
+	return;
+}
+
+1;

@@ -1,0 +1,163 @@
+"""Messaging: Braze, Customer.io, Klaviyo."""
+
+from vendor.base import Refusal, Vendor, answer, basic, is_email
+
+
+class Braze(Vendor):
+    """Errors name an index into one of three arrays, in an answer that says "success"."""
+
+    name = "braze"
+    credentials = {"Authorization": "Bearer braze-key"}
+    routes = [("POST", "/users/track", "track"), ("POST", "/users/delete", "delete")]
+
+    def track(self, call):
+        arrays = {name: call.json().get(name) for name in ("attributes", "events", "purchases")}
+        arrays = {name: rows for name, rows in arrays.items() if rows}
+        if not arrays:
+            return answer({"message": "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."}, 400)
+        if any(len(rows) > 75 for rows in arrays.values()):
+            return answer({"message": "Each of 'attributes', 'events' and 'purchases' is limited to 75 objects."}, 400)
+        errors = []
+        for index, row in enumerate(arrays.get("attributes", [])):
+            fault = self.fault(row)
+            if fault:
+                errors.append({"type": fault, "input_array": "attributes", "index": index})
+            else:
+                self.table("users").setdefault(row["external_id"], {}).update(row)
+        body = {"message": "success", "attributes_processed": len(arrays.get("attributes", [])) - len(errors)}
+        if errors:
+            body["errors"] = errors
+        return answer(body, 201)
+
+    @staticmethod
+    def fault(row):
+        if not isinstance(row.get("external_id"), str):
+            return "'external_id' must be a string"
+        if "email" in row and not is_email(row["email"]):
+            return "'email' is not a valid email address"
+        return None
+
+    def delete(self, call):
+        ids = call.json().get("external_ids", [])
+        if not 0 < len(ids) <= 50 or not all(isinstance(id, str) for id in ids):
+            return answer({"message": "'external_ids' must be an array of up to 50 strings"}, 400)
+        for id in ids:
+            self.table("users").pop(id, None)
+        return answer({"deleted": len(ids), "message": "success"}, 201)
+
+    def unauthorized(self):
+        return answer({"message": "Invalid API key"}, 401)
+
+    def throttled(self):
+        return answer({"message": "Rate limit exceeded"}, 429, {"X-Ratelimit-Retry-After": "1"})
+
+
+class CustomerIo(Vendor):
+    """Errors name an index into the batch, in a 207."""
+
+    name = "customerio"
+    credentials = {"Authorization": basic("site", "customerio-key")}
+    routes = [("POST", "/api/v2/batch", "batch"), ("GET", "/api/v1/accounts/region", "region")]
+
+    def batch(self, call):
+        if len(call.body) > 500 * 1024:
+            return answer({"errors": [{"reason": "invalid", "field": "", "message": "batch is too large"}]}, 413)
+        errors = []
+        for index, item in enumerate(call.json()["batch"]):
+            fault = self.fault(item)
+            if fault:
+                errors.append(dict(fault, batch_index=index))
+            elif item["action"] == "delete":
+                self.table("people").pop(self.key(item), None)
+            else:
+                self.table("people").setdefault(self.key(item), {}).update(item.get("attributes", {}))
+        return answer({"errors": errors}, 207) if errors else answer({})
+
+    @staticmethod
+    def key(item):
+        return "%s:%s" % next(iter(item["identifiers"].items()))
+
+    @staticmethod
+    def fault(item):
+        if item.get("type") != "person" or item.get("action") not in ("identify", "delete"):
+            return {"reason": "invalid", "field": "action", "message": "action is not supported"}
+        identifiers = item.get("identifiers", {})
+        if len(identifiers) != 1 or not set(identifiers) <= {"id", "email", "cio_id"}:
+            return {"reason": "required", "field": "identifiers", "message": "identifiers must be one of id, email, cio_id"}
+        email = item.get("attributes", {}).get("email")
+        if email is not None and not is_email(email):
+            return {"reason": "invalid", "field": "attributes.email", "message": "email is invalid"}
+        return None
+
+    def region(self, _call):
+        return answer({"url": "track.customer.io", "data_center": "us", "environment_id": 1})
+
+    def unauthorized(self):
+        return answer({"meta": {"error": "Unauthorized request"}}, 401)
+
+    def throttled(self):
+        return answer({"meta": {"error": "Too many requests"}}, 429)
+
+
+class Klaviyo(Vendor):
+    """JSON:API, a revision in each request, errors as a list with pointers."""
+
+    name = "klaviyo"
+    credentials = {"Authorization": "Klaviyo-API-Key klaviyo-key"}
+    routes = [("POST", "/api/profile-import", "import_profile"), ("GET", "/api/accounts", "accounts")]
+    attributes = {"email", "phone_number", "external_id", "anonymous_id", "first_name", "last_name",
+                  "organization", "locale", "title", "image", "location", "properties"}
+
+    def set_up(self):
+        self.last = 0
+
+    def import_profile(self, call):
+        self.check_headers(call)
+        data = call.json()["data"]
+        if data.get("type") != "profile":
+            raise Refusal(self.error(400, "invalid", "The payload provided in the request is invalid.", "/data/type"))
+        attributes = data["attributes"]
+        for name, value in attributes.items():
+            if name not in self.attributes:
+                raise Refusal(self.error(400, "invalid", "'%s' is not a valid field for the resource 'profile'." % name,
+                                         "/data/attributes/" + name))
+            if name == "external_id" and not isinstance(value, str):
+                raise Refusal(self.error(400, "invalid", "'external_id' must be a string", "/data/attributes/external_id"))
+            if name == "email" and not is_email(value):
+                raise Refusal(self.error(400, "invalid", "Invalid email address", "/data/attributes/email"))
+        if not {"email", "phone_number", "external_id"} & set(attributes):
+            raise Refusal(self.error(400, "invalid", "One of email, phone_number or external_id is required.", "/data/attributes"))
+        profiles = self.table("profiles")
+        id = next((id for id, profile in profiles.items() for name in ("external_id", "email", "phone_number")
+                   if attributes.get(name) is not None and profile.get(name) == attributes[name]), None)
+        created = id is None
+        if created:
+            self.last += 1
+            id = "01KLAVIYO%05d" % self.last
+        profile = profiles.setdefault(id, {})
+        properties = dict(profile.get("properties", {}), **attributes.get("properties", {}))
+        profile.update(attributes, properties=properties)
+        return answer({"data": {"type": "profile", "id": id, "attributes": profile}}, 201 if created else 200)
+
+    def accounts(self, call):
+        self.check_headers(call)
+        return answer({"data": [{"type": "account", "id": "AbC123"}]})
+
+    def check_headers(self, call):
+        if call.headers.get("revision") is None:
+            raise Refusal(self.error(400, "invalid", "A 'revision' header is required.", None))
+
+    @staticmethod
+    def error(status, code, detail, pointer, headers=None):
+        return answer({"errors": [{
+            "id": "0ee3cb3b-7e4b-4a6f-a2f5-000000000000", "status": status, "code": code,
+            "title": "Invalid input.", "detail": detail, "source": {"pointer": pointer}}]}, status, headers)
+
+    def unauthorized(self):
+        return self.error(401, "not_authenticated", "Authentication credentials were not provided.", None)
+
+    def throttled(self):
+        return self.error(429, "throttled", "Request was throttled. Expected available in 1 second.", None, {"Retry-After": "1"})
+
+
+vendors = [Braze, CustomerIo, Klaviyo]
