@@ -37,7 +37,9 @@ BEGIN
     SELECT * INTO found FROM signalsmith.destination d
     WHERE d.id = signalsmith._find(caller, 'destination', destination, false);
     PERFORM signalsmith._check_operation(operation);
-    RETURN signalsmith._render(found.connector, signalsmith._manifest_of(found.connector), found.config,
+    RETURN signalsmith._render(found.connector, signalsmith._manifest_of(found.connector),
+        CASE WHEN signalsmith._may_manage(caller, found.owner) THEN found.config
+             ELSE signalsmith._redacted_config(found.config) END,
         object, operation, coalesce(records, '[]'));
 END
 $$;

@@ -63,6 +63,9 @@ SELECT signalsmith.create_model('bobs', 'SELECT id, email FROM people', '{id}') 
 SELECT signalsmith.create_sync('bobs', 'bobs', 'hook') :quiet
 SELECT url, headers->'X-Team' AS team, headers->'Authorization' AS authorization FROM signalsmith.preview_requests('bobs', 1);
 
+SELECT r->'url' AS url, r->'headers'->'Authorization' AS authorization
+FROM signalsmith.render_request('hook', 'create', '{"key": {"id": 1}, "data": {"id": 1}}') AS r;
+
 -- and nobody previews what is not his
 SELECT * FROM signalsmith.preview_sync('people');
 SELECT * FROM signalsmith.preview_counts('people');
