@@ -1,0 +1,132 @@
+# Fifty processes killed and a hundred terminated at random while 20,000 rows keep
+# changing: nothing is lost, nothing is sent that should not be.  The seed is
+# SIGNALSMITH_TEST_SEED, or always the same.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Signalsmith::Cluster qw(quote);
+use Signalsmith::Recorder;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $seed = $ENV{SIGNALSMITH_TEST_SEED} // 20261123;
+my ($kills, $terminations) = (50, 100);
+srand $seed;
+note "seed $seed";
+
+my $node = Signalsmith::Cluster->start_new('main', conf => <<'CONF');
+log_statement = none
+log_min_messages = log
+signalsmith.max_attempts = 20
+signalsmith.error_after = 1000
+CONF
+my $recorder = Signalsmith::Recorder->start;
+my $whole = q{SELECT json_build_object('id', id) AS key, to_json(p) AS data FROM people p};
+
+$node->sql(q{
+	CREATE TABLE people (id int PRIMARY KEY, x int);
+	INSERT INTO people SELECT i, 0 FROM generate_series(1, 20000) AS i});
+$node->create_webhook_sync(
+	name => 'people', query => 'SELECT id, x FROM people', primary_key => 'id', mode => 'mirror', url => $recorder->url,
+	config => { batch_size => 50 }, options => { max_in_flight => 4 });
+
+# The destination has its own bad days.
+$recorder->rules(
+	{ probability => 0.01, seed => $seed, phase => 'after_apply', drop => 1 },
+	{ probability => 0.01, seed => $seed + 1, status => 503 },
+	{ probability => 0.01, seed => $seed + 2, phase => 'mid_answer', drop => 1 },
+	{ probability => 0.01, seed => $seed + 3, phase => 'before_read', reset => 1 });
+
+# The result of a query; nothing while the server is not there.
+sub ask
+{
+	my ($sql) = @_;
+	my ($status, $output) = $node->psql('postgres', $sql);
+	return $status == 0 ? $output : '';
+}
+
+# Some rows are updated, some deleted, some come (back).
+sub change_rows
+{
+	my $residue = int rand 7;
+	$node->sql(qq{
+		DELETE FROM people WHERE id % 7 = $residue AND id % 3 = 0;
+		UPDATE people SET x = x + 1 WHERE id % 7 <> $residue;
+		INSERT INTO people SELECT i, 0 FROM generate_series(1, 20000) AS i WHERE i % 7 <> $residue ON CONFLICT DO NOTHING});
+	return;
+}
+
+my $requests = 0;
+my $progress = '';
+
+# Waits until a few more requests have come, and sometimes until something more
+# has been confirmed: a run that gets nowhere is given up, as it should be.
+# Sees to it that there is always a run.
+sub let_it_work
+{
+	my ($confirmed) = @_;
+	my $target = $requests + int rand 60;
+	$node->wait_until('the run goes on', sub {
+		my $answer = ask(q{SELECT signalsmith.trigger_sync('people'), (SELECT sum(rows_created + rows_updated + rows_deleted) FROM signalsmith.runs)
+			WHERE NOT EXISTS (SELECT FROM signalsmith.runs WHERE status IN ('queued', 'running'))});
+		change_rows() if $answer;
+		return 0 if $recorder->figures->{requests} < $target;
+		return 1 unless $confirmed;
+		my $now = ask('SELECT sum(rows_created + rows_updated + rows_deleted) FROM signalsmith.runs');
+		return 0 if $now eq '' || $now eq $progress;
+		$progress = $now;
+		return 1 });
+	$requests = $recorder->figures->{requests};
+	return;
+}
+
+# The process id of a process of some kind, or nothing.
+sub find_process
+{
+	my ($type) = @_;
+	return ask("SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' LIMIT 1");
+}
+
+my @events = ((map { 'KILL' } 1 .. $kills), (map { 'TERM' } 1 .. $terminations));
+@events = map { $_->[1] } sort { $a->[0] <=> $b->[0] } map { [ rand, $_ ] } @events;
+my %count;
+my %victims;
+my $began = time;
+for my $number (0 .. $#events)
+{
+	my $event = $events[$number];
+	my $choice = rand;
+	my $type = $choice < 0.8 ? 'signalsmith runner' : $choice < 0.9 ? 'signalsmith scheduler'
+	  : $event eq 'TERM' || $choice < 0.95 ? 'signalsmith runner' : $choice < 0.97 ? 'signalsmith launcher' : 'checkpointer';
+	let_it_work($number % 2);
+	my $pid = find_process($type) || find_process('signalsmith runner') or redo;
+	my $checkpointer = find_process('checkpointer');
+	kill $event, $pid or redo;
+	$node->wait_until('the server restarts', sub { my $now = find_process('checkpointer'); $now && $now ne $checkpointer })
+	  if $event eq 'KILL';
+	$count{$event}++;
+	$victims{$type}++;
+}
+note sprintf '%d kills, %d terminations in %.0f s; %s', $count{KILL}, $count{TERM}, time - $began,
+  join ', ', map { "$_ $victims{$_}" } sort keys %victims;
+
+# The destination recovers, and so does everything else.
+$recorder->rules;
+my $run;
+$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM signalsmith.runs WHERE status IN ('queued', 'running')}) or die;
+$run = $node->run_sync('people') for 1 .. 2;
+$node->run_is($run, { status => 'completed', requests => 0, rows_failed => 0 }, 'at last nothing is left to be sent');
+is($node->sync('people')->{status}, 'active', 'the sync is active');
+$node->check_delivery($recorder, $whole, 'nothing is lost, invented, reordered', crashes => 1);
+is($node->sql(q{SELECT count(*) FROM signalsmith.snapshot('people') WHERE state <> 'present'}), 0, 'the snapshot knows everything');
+is($node->sql(q{SELECT count(*) FROM signalsmith.snapshot('people')}), $node->sql('SELECT count(*) FROM people'), 'as many records as rows');
+is($node->sql('SELECT count(*) FROM signalsmith.outbox'), 0, 'the outbox is empty');
+is($node->sql(q{SELECT count(*) FROM signalsmith.runs WHERE status NOT IN ('completed', 'failed')}), 0, 'all runs are over');
+note $node->sql(q{SELECT count(*) || ' runs, ' || sum(rows_created + rows_updated + rows_deleted) || ' rows confirmed, ' || sum(rows_failed) || ' failed, '
+	|| sum(requests) || ' requests' FROM signalsmith.runs});
+
+done_testing();
