@@ -11,7 +11,7 @@ use Signalsmith::Recorder;
 use Test::More;
 
 $ENV{PGCLIENTENCODING} = 'UTF8';
-my $node = Signalsmith::Cluster->start_new('main', extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
+my $node = Signalsmith::Cluster->start_new('main');
 my $recorder = Signalsmith::Recorder->start;
 
 # What the contract calls "the JSON form of values".

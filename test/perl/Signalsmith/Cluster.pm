@@ -32,12 +32,13 @@ sub quote
 }
 
 # Makes and starts a cluster with the extension in its database "postgres".
-# Options: conf (further settings, as text), extra (of initdb), extension => 0.
+# Options: conf (further settings, as text), extra (of initdb; by default the
+# encoding is UTF8), extension => 0.
 sub start_new
 {
 	my ($class, $name, %options) = @_;
 	my $self = $class->new($name);
-	$self->init(extra => $options{extra} // [], %{ $options{init} // {} });
+	$self->init(extra => $options{extra} // [ '--encoding=UTF8', '--locale=C.UTF-8' ], %{ $options{init} // {} });
 	$self->append_conf('postgresql.conf', <<'CONF');
 shared_preload_libraries = 'signalsmith'
 signalsmith.allow_private_networks = on
