@@ -66,6 +66,12 @@ postgres_major() {
 	echo "${found:-15}"
 }
 
+# What a build against PostgreSQL $1 needs; README.md names the same packages.
+build_packages() {
+	echo gcc make libc6-dev perl libcurl4-openssl-dev libssl-dev libxxhash-dev zlib1g-dev \
+		"postgresql-$1" "postgresql-server-dev-$1"
+}
+
 # Prints the packages among the arguments that are not installed.
 missing_packages() {
 	local package
