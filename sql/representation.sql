@@ -18,14 +18,18 @@ CREATE FUNCTION signalsmith._model_json(model signalsmith.model) RETURNS jsonb
         'updated_at', (model).updated_at);
 COMMENT ON FUNCTION signalsmith._model_json(signalsmith.model) IS 'REST representation of a model';
 
--- What may give access to somebody is left out: values of headers, and of a URL
--- what follows the host, since many webhook URLs are secrets in themselves.
+-- What may give access to somebody is left out: values of headers and of query
+-- parameters, and of a URL what follows the host, since many webhook URLs are
+-- secrets in themselves.
 CREATE FUNCTION signalsmith._redacted_config(value jsonb) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN CASE jsonb_typeof(value)
         WHEN 'object' THEN
             (SELECT coalesce(jsonb_object_agg(key, CASE
+                    WHEN lower(key) = 'query' AND jsonb_typeof(e.value) = 'object' THEN
+                        (SELECT coalesce(jsonb_object_agg(q.key, CASE WHEN q.value::text LIKE '%{{%' THEN q.value ELSE '"(hidden)"' END), '{}')
+                         FROM jsonb_each(e.value) AS q)
                     WHEN lower(key) <> 'headers' THEN signalsmith._redacted_config(e.value)
                     WHEN jsonb_typeof(e.value) <> 'object' THEN '"(hidden)"'
                     ELSE (SELECT coalesce(jsonb_object_agg(header, '(hidden)'), '{}')

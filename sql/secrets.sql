@@ -1,34 +1,28 @@
 -- Secrets of destinations: written, never read back.
 
-CREATE FUNCTION signalsmith._store_secret(destination_id bigint, name text, value text) RETURNS void
-    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_store_secret';
-COMMENT ON FUNCTION signalsmith._store_secret(bigint, text, text) IS 'encrypts a secret and stores it';
-
-CREATE FUNCTION signalsmith._check_secret(connector text, manifest jsonb, config jsonb, name text, value text) RETURNS void
-    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_check_secret';
-COMMENT ON FUNCTION signalsmith._check_secret(text, jsonb, jsonb, text, text) IS
-    'refuses a secret that a destination has no use for';
-
-CREATE FUNCTION signalsmith._set_secret(caller regrole, destination text, name text, value text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION signalsmith._settable_secret(caller regrole, destination text, name text)
+    RETURNS signalsmith.destination
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    destination_id bigint := signalsmith._find(caller, 'destination', destination, true);
     found signalsmith.destination;
 BEGIN
+    SELECT * INTO found FROM signalsmith.destination d
+    WHERE d.id = signalsmith._find(caller, 'destination', destination, true);
     IF name IS NULL OR name !~ '^[A-Za-z_][A-Za-z0-9_]{0,62}$' THEN
         RAISE EXCEPTION 'invalid name of a secret'
             USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Use letters, digits and underscores, such as api_key.';
-    ELSIF coalesce(value, '') = '' THEN
-        RAISE EXCEPTION 'a secret must not be empty'
-            USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT * INTO found FROM signalsmith.destination d WHERE d.id = destination_id;
-    PERFORM signalsmith._check_secret(found.connector, signalsmith._manifest_of(found.connector),
-        found.config, name, value);
-    PERFORM signalsmith._store_secret(destination_id, name, value);
+    RETURN found;
 END
 $$;
+COMMENT ON FUNCTION signalsmith._settable_secret(regrole, text, text) IS
+    'the destination, if the caller may set a secret of this name there';
+
+-- In C, so that the value is never in a statement: auto_explain and debug_print_plan
+-- put the parameters of statements into the server's log.
+CREATE FUNCTION signalsmith._set_secret(caller regrole, destination text, name text, value text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_set_secret';
 COMMENT ON FUNCTION signalsmith._set_secret(regrole, text, text, text) IS 'private part of set_secret';
 
 CREATE FUNCTION signalsmith.set_secret(destination text, name text, value text) RETURNS void

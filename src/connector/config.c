@@ -13,6 +13,7 @@
 
 #include "connector/config.h"
 #include "connector/jsonb_reader.h"
+#include "http/url.h"
 
 typedef enum ConfigType
 {
@@ -36,28 +37,6 @@ static const char *const property_keys[] = {
 	"type", "required", "default", "enum", "minimum", "maximum", "format", "values",
 	"secret", "description"
 };
-
-const char *
-url_fault(const char *url)
-{
-	const char *host;
-	size_t		host_length;
-
-	for (const unsigned char *p = (const unsigned char *) url; *p != '\0'; p++)
-		if (*p <= 0x20 || *p >= 0x7F)
-			return "A URL must not hold spaces, control or non-ASCII characters.";
-	if (pg_strncasecmp(url, "http://", 7) != 0 && pg_strncasecmp(url, "https://", 8) != 0)
-		return "A URL must begin with http:// or https://.";
-	host = strstr(url, "://") + 3;
-	host_length = strcspn(host, "/?#");
-	if (host_length == 0)
-		return "A URL must name a host.";
-	if (memchr(host, '@', host_length) != NULL)
-		return "A URL must not hold a user name or password.";
-	if (strchr(url, '#') != NULL)
-		return "A URL must not have a fragment.";
-	return NULL;
-}
 
 static bool
 type_fits(ConfigType type, const JsonbValue *value)

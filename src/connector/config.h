@@ -18,7 +18,4 @@ extern void config_check(Compiler *compiler, const JsonbValue *manifest, Jsonb *
 /* The base_url that the config has in place of the manifest's, or NULL. */
 extern char *config_base_url(const Compiler *compiler);
 
-/* Raises unless the text is an absolute http(s) URL without user or fragment. */
-extern const char *url_fault(const char *url);
-
 #endif							/* SIGNALSMITH_CONFIG_H */

@@ -12,6 +12,7 @@
 #include "connector/connector_internal.h"
 #include "connector/jsonb_reader.h"
 #include "connector/manifest_value.h"
+#include "http/url.h"
 
 #define MAX_BATCH_RECORDS 100000
 /* Where a lookup does not say how many it can ask for at once. */

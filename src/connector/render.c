@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <time.h>
 
 #include "connector/connector_internal.h"
@@ -39,6 +40,8 @@ path_fault(const char *path, bool may_end_in_slash)
 
 		if (c == '%')
 		{
+			if (!isxdigit((unsigned char) p[1]) || !isxdigit((unsigned char) p[2]))
+				return "the path would hold a percent sign that encodes nothing";
 			c = (char) (hex_digit(p[1]) * 16 + hex_digit(p[2]));
 			p += 2;
 			encoded = true;

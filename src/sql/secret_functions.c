@@ -2,14 +2,13 @@
  * secret_functions.c
  *		SQL functions about secrets: setting one, rotating the key.
  *
- * Called from PL/pgSQL that has checked the caller's rights.  A secret's value
- * never becomes part of a message, nor of the text of a statement.
+ * A secret's value never becomes part of a message, nor of the text or the
+ * parameters of a statement.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 
 #include "base/compat.h"
 #include "base/vault.h"
@@ -17,39 +16,58 @@
 #include "store/scope.h"
 #include "store/secret.h"
 
-SQL_FUNCTION(signalsmith_check_secret);
-SQL_FUNCTION(signalsmith_store_secret);
+SQL_FUNCTION(signalsmith_set_secret);
 SQL_FUNCTION(signalsmith_rotate_secrets);
 SQL_FUNCTION(signalsmith_key_problem);
 
-/*
- * (connector text, manifest jsonb, config jsonb, name text, value text): raises
- * when the destination has no use for such a secret.
- */
-Datum
-signalsmith_check_secret(PG_FUNCTION_ARGS)
-{
-	Connector  *connector = connector_compile(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-											  PG_GETARG_JSONB_P(1),
-											  PG_GETARG_JSONB_P(2), NULL);
-	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(4));
+/* What _settable_secret() returns, to see whether there is a use for the secret. */
+static const char *const settable_query =
+"SELECT d.id, d.connector, signalsmith._manifest_of(d.connector), d.config"
+" FROM signalsmith._settable_secret($1::oid::regrole, $2, $3) AS d";
 
-	connector_check_secret(connector, text_to_cstring(PG_GETARG_TEXT_PP(3)), value);
-	vault_wipe(value);
-	PG_RETURN_VOID();
-}
-
-/* (destination_id bigint, name text, value text) */
-Datum
-signalsmith_store_secret(PG_FUNCTION_ARGS)
+static void
+set_secret(Oid caller, FunctionCallInfo fcinfo, char *value)
 {
-	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	MemoryContext context = CurrentMemoryContext;
+	bool		no_destination = PG_ARGISNULL(1);
+	bool		no_name = PG_ARGISNULL(2);
+	Connector  *connector;
+	int64		destination_id;
+	char	   *name;
 	Scope		scope;
 
 	scope_enter(&scope);
-	secret_store(PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)), value);
+	scope_execute(settable_query, "oTT", ObjectIdGetDatum(caller),
+				  no_destination, no_destination ? (Datum) 0 : PG_GETARG_DATUM(1),
+				  no_name, no_name ? (Datum) 0 : PG_GETARG_DATUM(2));
+	destination_id = scope_int64(0, 1);
+	connector = connector_compile(scope_text(0, 2, context), scope_jsonb(0, 3, context),
+								  scope_jsonb(0, 4, context), NULL);
+	if (value == NULL || value[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a secret must not be empty")));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	connector_check_secret(connector, name, value);
+	secret_store(destination_id, name, value);
 	scope_leave(&scope);
-	vault_wipe(value);
+}
+
+/* _set_secret(caller regrole, destination text, name text, value text) */
+Datum
+signalsmith_set_secret(PG_FUNCTION_ARGS)
+{
+	char	   *value = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+
+	PG_TRY();
+	{
+		set_secret(PG_GETARG_OID(0), fcinfo, value);
+	}
+	PG_FINALLY();
+	{
+		vault_wipe(value);
+	}
+	PG_END_TRY();
 	PG_RETURN_VOID();
 }
 

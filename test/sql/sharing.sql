@@ -40,13 +40,15 @@ SELECT signalsmith.delete_destination('crm');
 -- what gives access is not shown to them, nor to viewers
 SELECT signalsmith.get_destination('crm') - '{created_at,updated_at}'::text[];
 SELECT destination->'config' = signalsmith.get_destination('crm')->'config' AS same FROM signalsmith.list_destinations() AS destination;
+SELECT r->>'url' AS url, r#>>'{headers,X-Api-Key}' AS header FROM signalsmith.render_request('crm', 'create', '{"key": {"id": 1}, "data": {"id": 1}}') AS r;
 SET ROLE regress_signalsmith_vic;
+SELECT r->>'url' AS url, r#>>'{headers,X-Api-Key}' AS header FROM signalsmith.render_request('crm', 'create', '{"key": {"id": 1}, "data": {"id": 1}}') AS r;
 SELECT signalsmith.get_destination('crm') - '{created_at,updated_at}'::text[];
 SET ROLE regress_signalsmith_ann;
 SELECT signalsmith.get_destination('crm')->'config' = '{"url": "https://example.com:8443/hooks/T0/hush?token=hush", "headers": {"X-Api-Key": "hush", "X-Team": "hush"}, "batch_size": 50}' AS whole;
 RESET ROLE;
 SELECT config, signalsmith._redacted_config(config::jsonb) FROM unnest(ARRAY['{}', '[]', 'null', '"https://example.com"', '"https://example.com/"', '"http://a:b@example.com"',
-    '"https://example.com?key=1"', '{"Headers": "X-Key: 1"}', '{"base_url": "https://example.com/v1", "operations": {"create": {"headers": {"A": {"b": 1}}, "path": "/contacts/{id}", "codes": [200, 201]}}}']) AS config;
+    '"https://example.com?key=1"', '{"Headers": "X-Key: 1"}', '{"base_url": "https://example.com/v1", "operations": {"create": {"headers": {"A": {"b": 1}}, "query": {"token": "hush", "id": "{{key}}"}, "path": "/contacts/{id}", "codes": [200, 201]}}}']) AS config;
 
 -- the destination's owner sees neither the syncs that use it nor what is in them
 SET ROLE regress_signalsmith_ann;
