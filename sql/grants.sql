@@ -93,7 +93,9 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.preview_counts(text),
     signalsmith.preview_requests(text, integer),
     signalsmith.approve_deletes(text),
-    signalsmith.retry_rows(text)
+    signalsmith.retry_rows(text),
+    signalsmith.export_config(),
+    signalsmith.import_config(jsonb, boolean)
 TO signalsmith_user, signalsmith_admin;
 
 GRANT EXECUTE ON FUNCTION

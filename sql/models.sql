@@ -55,7 +55,7 @@ DECLARE
     what CONSTANT text := 'the definition of a model';
 BEGIN
     PERFORM signalsmith._check_keys(what, changes,
-        ARRAY['name', 'query', 'primary_key', 'identifiers', 'source', 'description']);
+        ARRAY['name', 'query', 'search_path', 'primary_key', 'identifiers', 'source', 'description']);
     written.owner := caller;
     IF changed_model IS NOT NULL THEN
         SELECT * INTO written FROM signalsmith.model WHERE id = changed_model FOR UPDATE;
@@ -81,7 +81,10 @@ BEGIN
                 USING ERRCODE = 'invalid_parameter_value',
                 HINT = 'Give one SELECT.';
         END IF;
-        written.search_path := signalsmith._caller_search_path();
+    END IF;
+    IF changes ?| ARRAY['query', 'search_path'] THEN
+        written.search_path := coalesce(signalsmith._text_of(what, changes, 'search_path'),
+            signalsmith._caller_search_path());
         written.columns := signalsmith._describe_query(written.query, written.owner, written.search_path);
     END IF;
     IF changes ? 'primary_key' THEN
@@ -116,7 +119,7 @@ BEGIN
         WHEN unique_violation THEN
             PERFORM signalsmith._raise_name_taken('model', written.name);
     END;
-    IF changes ? 'query' THEN
+    IF changes ?| ARRAY['query', 'search_path'] THEN
         PERFORM signalsmith._record_inputs(written);
     END IF;
     RETURN written.id;
@@ -149,7 +152,7 @@ DECLARE
     changed_model bigint := signalsmith._find(caller, 'model', ref, true);
 BEGIN
     PERFORM signalsmith._write_model(caller, changed_model, changes);
-    IF changes ?| ARRAY['query', 'primary_key', 'identifiers'] THEN
+    IF changes ?| ARRAY['query', 'search_path', 'primary_key', 'identifiers'] THEN
         PERFORM signalsmith._check_dependent_sync(caller, id, format('model "%s"', ref), false)
         FROM signalsmith.sync
         WHERE model_id = changed_model AND status <> 'archived' ORDER BY id;
@@ -161,7 +164,7 @@ COMMENT ON FUNCTION signalsmith._update_model(regrole, text, jsonb) IS 'private 
 CREATE FUNCTION signalsmith.update_model(ref text, changes jsonb) RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.update_model(text, jsonb) IS
-    'changes a model: keys are the arguments of create_model, an absent one stays as it is';
+    'changes a model: keys are the arguments of create_model and search_path, an absent one stays as it is, but with another query comes the search_path of the session';
 
 CREATE FUNCTION signalsmith._refuse_if_used(caller regrole, kind text, ref text, users bigint[]) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
