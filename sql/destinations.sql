@@ -233,12 +233,29 @@ COMMENT ON FUNCTION signalsmith.unshare_destination(text, text) IS
 
 -- Testing --------------------------------------------------------------------
 
+CREATE FUNCTION signalsmith._probe_destination(destination_id bigint, destination_name text,
+        connector text, manifest jsonb, config jsonb)
+    RETURNS TABLE (step text, ok boolean, detail text)
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_probe_destination';
+COMMENT ON FUNCTION signalsmith._probe_destination(bigint, text, text, jsonb, jsonb) IS
+    'sends one request that changes nothing, and tells how far it came';
+
 CREATE FUNCTION signalsmith._test_destination(caller regrole, destination text)
     RETURNS TABLE (step text, ok boolean, detail text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    tested signalsmith.destination;
 BEGIN
-    PERFORM signalsmith._find(caller, 'destination', destination, true);
-    PERFORM signalsmith._not_supported('test_destination');
+    SELECT * INTO tested FROM signalsmith.destination d
+    WHERE d.id = signalsmith._find(caller, 'destination', destination);
+    IF NOT signalsmith._may_use(caller, tested.id) THEN
+        RAISE EXCEPTION 'permission denied for destination "%"', destination
+            USING ERRCODE = 'insufficient_privilege',
+            DETAIL = format('It belongs to role "%s", and is not shared with you.', pg_get_userbyid(tested.owner));
+    END IF;
+    PERFORM signalsmith._refuse_fenced();
+    RETURN QUERY SELECT * FROM signalsmith._probe_destination(tested.id, tested.name, tested.connector,
+        signalsmith._manifest_of(tested.connector), tested.config);
 END
 $$;
 COMMENT ON FUNCTION signalsmith._test_destination(regrole, text) IS 'private part of test_destination';
@@ -247,4 +264,4 @@ CREATE FUNCTION signalsmith.test_destination(destination text)
     RETURNS TABLE (step text, ok boolean, detail text)
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.test_destination(text) IS
-    'tries a destination step by step: resolve, connect, TLS, authenticate (not supported yet)';
+    'tries a destination step by step, up to the first that fails: resolve, connect, TLS, authenticate; sends no record';

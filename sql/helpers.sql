@@ -312,12 +312,3 @@ CREATE FUNCTION signalsmith._column_names(columns jsonb) RETURNS text[]
     RETURN (SELECT array_agg(e.value->>'name' ORDER BY e.ordinality)
             FROM jsonb_array_elements(columns) WITH ORDINALITY AS e);
 COMMENT ON FUNCTION signalsmith._column_names(jsonb) IS 'names of a model''s recorded columns, in order';
-
-CREATE FUNCTION signalsmith._not_supported(what text) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RAISE EXCEPTION '% is not supported yet', what
-        USING ERRCODE = 'feature_not_supported';
-END
-$$;
-COMMENT ON FUNCTION signalsmith._not_supported(text) IS 'raises the error for what a later release brings';

@@ -165,6 +165,13 @@ typedef struct Batch
 extern bool connector_render(const Connector *connector, const RunFacts *run,
 							 const Batch *batch, HttpRequest *request, char **error);
 
+/*
+ * Renders a request that changes nothing at the destination and shows whether it
+ * answers, and refuses our credentials; false and *error as above.
+ */
+extern bool connector_render_probe(const Connector *connector, HttpRequest *request,
+								   char **error);
+
 /* What became of a record. */
 typedef enum OutcomeClass
 {

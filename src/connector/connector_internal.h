@@ -306,6 +306,7 @@ struct Connector
 	char	   *base_url;		/* without query */
 	char	   *base_query;		/* or NULL */
 	AuthSpec	auth;
+	HeaderList	probe_headers;
 	RuleList	rules;
 	int			max_in_flight;	/* 0: the setting's default */
 	OperationSpec *operations[OPERATION_COUNT]; /* NULL: it cannot do that */
@@ -330,6 +331,13 @@ extern const char *read_secret(Evaluation *evaluation, const char *name);
  */
 extern bool encode_body(const Connector *connector, const OperationSpec *operation,
 						Evaluation *evaluation, StringInfo out);
+
+/*
+ * Appends parameters to a URL, "?" or "&" before the first; *separator is what
+ * comes before the next one.
+ */
+extern bool append_query(const QueryList *query, Evaluation *evaluation, char *separator,
+						 StringInfo url);
 
 /* Appends a text as a header's value; checks it. */
 extern bool append_header_value(const HeaderTemplate *header, Evaluation *evaluation,
@@ -368,6 +376,9 @@ extern void read_headers(Compiler *compiler, const char *path, const JsonbValue 
 extern HeaderList header_list(const List *headers);
 extern void read_query(Compiler *compiler, const char *path, const JsonbValue *object,
 					   QueryList *query);
+
+/* The headers that belong to no operation. */
+extern HeaderList probe_headers_compile(Compiler *compiler, const JsonbValue *manifest);
 
 extern void request_compile(Compiler *compiler, const char *path, const JsonbValue *json,
 							const JsonbValue *manifest, RequestSpec *request);

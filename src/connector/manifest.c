@@ -301,6 +301,7 @@ read_manifest(Compiler *compiler, const JsonbValue *manifest, Connector *connect
 	read_base_url(compiler, manifest, connector);
 	if (jsonb_member(manifest, "auth", &member))
 		auth_compile(compiler, &member, &connector->auth);
+	connector->probe_headers = probe_headers_compile(compiler, manifest);
 	if (jsonb_member(manifest, "classify", &member))
 		connector->rules = rules_compile(compiler, "classify", &member, false);
 	if (jsonb_member(manifest, "rate", &member))

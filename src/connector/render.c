@@ -110,7 +110,7 @@ append_list_parameter(const QueryTemplate *parameter, Evaluation *evaluation, St
 	return done;
 }
 
-static bool
+bool
 append_query(const QueryList *query, Evaluation *evaluation, char *separator, StringInfo url)
 {
 	for (int i = 0; i < query->count; i++)

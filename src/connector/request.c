@@ -141,6 +141,20 @@ collect_headers(Compiler *compiler, const char *path, const JsonbValue *json,
 	request->headers = header_list(headers);
 }
 
+HeaderList
+probe_headers_compile(Compiler *compiler, const JsonbValue *manifest)
+{
+	List	   *headers = NIL;
+	JsonbValue	auth;
+
+	put_header(&headers, "User-Agent",
+			   constant_text(compiler, "signalsmith/" SIGNALSMITH_VERSION));
+	read_headers(compiler, "", manifest, "headers", SEES_HEADER, &headers);
+	if (jsonb_member(manifest, "auth", &auth))
+		read_headers(compiler, "auth", &auth, "header", SEES_HEADER, &headers);
+	return header_list(headers);
+}
+
 /* --- the URL --- */
 
 static void

@@ -122,6 +122,7 @@ struct Transport
 	dlist_head	active;
 	dlist_head	finished;
 	int			in_flight;		/* active and finished */
+	bool		transaction_permitted;
 	Transfer   *handed_out;		/* what the current answer points into */
 	HttpAnswer	answer;
 };
@@ -745,6 +746,8 @@ set_request_options(Transfer *transfer, const HttpRequest *request)
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_length);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
 	}
+	else if (strcmp(request->method, "HEAD") == 0)
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
 	else
 		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 
@@ -793,6 +796,12 @@ transport_submit(Transport *transport, const HttpRequest *request, void *tag)
 	}
 	transport->in_flight++;
 	dlist_push_tail(&transport->active, &transfer->node);
+}
+
+void
+transport_permit_transaction(Transport *transport)
+{
+	transport->transaction_permitted = true;
 }
 
 int
@@ -898,7 +907,7 @@ transport_wait(Transport *transport, long timeout_ms)
 {
 	int64		end = timeout_ms < 0 ? PG_INT64_MAX : now_ms() + timeout_ms;
 
-	if (transport->in_flight > 0 && IsTransactionState())
+	if (transport->in_flight > 0 && !transport->transaction_permitted && IsTransactionState())
 		elog(ERROR, "a transaction is open while requests are in flight");
 
 	for (;;)
@@ -959,6 +968,47 @@ elapsed_ms(const Transfer *transfer, CURLINFO what)
 	return (int) (microseconds / 1000);
 }
 
+static bool
+failed_in_tls(CURLcode code)
+{
+	switch (code)
+	{
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_CIPHER:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_INVALIDCERTSTATUS:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Each of these times is 0 until it has come that far, and then is not; but
+ * libcurl takes a connection that fails in TLS for one that was never made.
+ */
+static HttpStage
+stage_of(const Transfer *transfer)
+{
+	curl_off_t	looked_up = 0;
+	curl_off_t	connected = 0;
+	curl_off_t	secured = 0;
+
+	if (transfer->host_refused || transfer->code == CURLE_COULDNT_RESOLVE_HOST)
+		return HTTP_UNRESOLVED;
+	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
+	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
+	curl_easy_getinfo(transfer->easy, CURLINFO_APPCONNECT_TIME_T, &secured);
+	if (secured > 0)
+		return HTTP_SECURED;
+	if (connected > 0 || failed_in_tls(transfer->code))
+		return HTTP_CONNECTED;
+	return looked_up > 0 ? HTTP_RESOLVED : HTTP_UNRESOLVED;
+}
+
 static const char *
 error_of(const Transport *transport, const Transfer *transfer)
 {
@@ -1008,6 +1058,7 @@ fill_answer(Transport *transport, const Transfer *transfer)
 	memset(answer, 0, sizeof(HttpAnswer));
 	answer->tag = transfer->tag;
 	answer->result = result_of(transfer);
+	answer->stage = stage_of(transfer);
 	answer->headers = transfer->head.length > 0 ? transfer->head.data : "";
 	answer->body = transfer->body.length > 0 ? transfer->body.data : "";
 	answer->body_length = transfer->body.length;

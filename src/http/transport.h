@@ -5,7 +5,7 @@
  * The only user of libcurl.  Nothing is ever raised from inside libcurl; a
  * transport owns its malloc'ed memory through the memory context it was made
  * in, so an error anywhere frees it.  No transaction may be open while requests
- * are in flight; this is checked.
+ * are in flight; this is checked, but see transport_permit_transaction().
  */
 #ifndef SIGNALSMITH_TRANSPORT_H
 #define SIGNALSMITH_TRANSPORT_H
@@ -44,10 +44,20 @@ typedef enum HttpResult
 	HTTP_REFUSED				/* by our own egress rules; nothing was sent */
 } HttpResult;
 
+/* What of a connection there was when the request ended. */
+typedef enum HttpStage
+{
+	HTTP_UNRESOLVED,			/* no address for the host's name */
+	HTTP_RESOLVED,
+	HTTP_CONNECTED,
+	HTTP_SECURED				/* over TLS */
+} HttpStage;
+
 typedef struct HttpAnswer
 {
 	void	   *tag;			/* the caller's, from transport_submit */
 	HttpResult	result;
+	HttpStage	stage;
 	int			status;			/* 0 unless a status line came */
 	const char *headers;		/* raw header lines of the final answer */
 	const char *body;			/* zero-terminated; may hold any byte */
@@ -72,6 +82,13 @@ extern Transport *transport_create(MemoryContext context);
  */
 extern void transport_submit(Transport *transport, const HttpRequest *request,
 							 void *tag);
+
+/*
+ * Lets requests be in flight while a transaction is open.  For a backend that
+ * makes one request for whoever waits for it, and sets a short timeout: its
+ * transaction is the caller's, and cannot be ended.  No run may do that.
+ */
+extern void transport_permit_transaction(Transport *transport);
 
 /* Requests whose answers have not been handed out yet. */
 extern int	transport_in_flight(const Transport *transport);

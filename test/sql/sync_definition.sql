@@ -23,7 +23,6 @@ SELECT signalsmith.get_destination('crn');
 SELECT signalsmith.set_secret('crm', 'signing_secert', 'hush');
 SELECT signalsmith.set_secret('crm', 'signing_secret', 'hush!');
 SELECT signalsmith.set_secret('crm', 'signing_secret', 'whsec_aHVzaCBodXNo');
-SELECT signalsmith.test_destination('crm');
 
 -- the body of the product's own documentation
 SELECT signalsmith.create_sync('{"name":"Active Customers to CRM","model_id":"mod_1","destination_id":"dst_1","mode":"upsert","schedule":{"type":"interval","interval_minutes":60},
