@@ -51,7 +51,7 @@ WITH call (format, there, absent) AS (VALUES
     ('signalsmith.trigger_sync(%L)', 'sync_1', 'sync_9'), ('signalsmith.pause_sync(%L)', 'sync_1', 'sync_9'), ('signalsmith.resume_sync(%L)', 'sync_1', 'sync_9'),
     ('signalsmith.archive_sync(%L)', 'sync_1', 'sync_9'), ('signalsmith.restore_sync(%L)', 'sync_1', 'sync_9'), ('signalsmith.reset_sync(%L)', 'sync_1', 'sync_9'),
     ('signalsmith.list_runs(%L)', 'sync_1', 'sync_9'), ('signalsmith.preview_sync(%L)', 'sync_1', 'sync_9'),
-    ('signalsmith.get_run(%L)', 'run_1', 'run_9'), ('signalsmith.cancel_run(%L)', 'run_1', 'run_9'), ('signalsmith.wait_for_run(%L)', 'run_1', 'run_9'), ('signalsmith.approve_deletes(%L)', 'run_1', 'run_9'))
+    ('signalsmith.get_run(%L)', 'run_1', 'run_9'), ('signalsmith.cancel_run(%L)', 'run_1', 'run_9'), ('signalsmith.wait_for_run(%L)', 'run_1', 'run_9'), ('signalsmith.approve_deletes(%L)', 'run_1', 'run_9'), ('signalsmith.retry_rows(%L)', 'run_1', 'run_9'))
 SELECT format(format, absent) AS call, pg_temp.answer(format(format, absent)) AS answer,
     replace(pg_temp.answer(format(format, there)), there, absent) = pg_temp.answer(format(format, absent)) AS same_for_what_is_hidden
 FROM call;
