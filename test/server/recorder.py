@@ -64,13 +64,13 @@ class Rule:
         status, headers, body   the answer (body: text, or JSON if not a string)
         length       the Content-Length claimed, whatever the body
         reject       [keys]: requests with these get per-record results, which refuse
-                     them and accept the rest
+                     them, with the text of "error", and accept the rest
         poison       [keys]: requests with one of these are refused (status, or 400)
     """
 
     KNOWN = {"name", "nth", "times", "probability", "seed", "method", "path", "key",
              "attempt", "phase", "delay", "hold", "drop", "reset", "status", "headers",
-             "body", "length", "reject", "poison"}
+             "body", "length", "reject", "error", "poison"}
     SELECTORS = ("key", "reject", "poison")
     PHASES = ("before_read", "after_read", "after_apply", "mid_answer", "after_answer")
 
@@ -289,7 +289,7 @@ class Server:
         refused = {history.canonical(key) for key in rule.given.get("reject", [])} if rule else set()
         destination.apply(request, refused)
         answer = await self.strike(rule, "after_apply", request, incoming)
-        return self.success(request, refused) if answer is None else answer
+        return self.success(request, refused, rule) if answer is None else answer
 
     async def strike(self, rule, phase, request, incoming):
         """What the rule does in this phase; an answer ends the processing."""
@@ -334,13 +334,14 @@ class Server:
         finally:
             waiting.cancel()
 
-    def success(self, request, refused):
+    def success(self, request, refused, rule):
         if not refused:
             return web.json_response({"ok": True}, status=200)
+        error = rule.given.get("error", "refused by rule")
         return web.json_response({"results": [
             {"idempotency_key": change.idempotency_key,
              "status": 422 if change.key in refused else 200,
-             "error": "refused by rule" if change.key in refused else None}
+             "error": error if change.key in refused else None}
             for change in request.changes]}, status=200)
 
     async def send(self, rule, answer, request, incoming):
