@@ -1,5 +1,14 @@
 -- Is the installation sound?
 
+CREATE FUNCTION signalsmith._http_client(OUT version text, OUT problem text)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_http_client';
+COMMENT ON FUNCTION signalsmith._http_client() IS 'the HTTP client that is installed here, and what is wrong with it';
+
+CREATE FUNCTION signalsmith._authorities(OUT path text, OUT problem text)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_authorities';
+COMMENT ON FUNCTION signalsmith._authorities() IS
+    'the certificate authorities that destinations are verified with, and what is wrong with them';
+
 CREATE FUNCTION signalsmith._check_installation(caller regrole)
     RETURNS TABLE (name text, ok boolean, detail text, hint text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -8,11 +17,14 @@ DECLARE
     wanted integer := current_setting('signalsmith.max_workers')::integer;
     used integer;
     obstacle record;
+    client record;
+    authorities record;
 BEGIN
+    -- Not everybody may know the whole list.
     name := 'shared_preload_libraries';
-    detail := coalesce(nullif(current_setting(name), ''), 'empty');
     ok := EXISTS (SELECT FROM regexp_split_to_table(current_setting(name), '\s*,\s*') AS e (library)
                   WHERE btrim(library, '" ') ~ '(^|/)signalsmith(\.so)?$');
+    detail := CASE WHEN ok THEN 'signalsmith is loaded' ELSE 'signalsmith is not among them' END;
     hint := CASE WHEN NOT ok THEN 'Add signalsmith to shared_preload_libraries and restart: schedules need it, and runs that go on after a restart.' END;
     RETURN NEXT;
 
@@ -43,6 +55,32 @@ BEGIN
     ok := detail IS NULL;
     detail := coalesce(detail, format('role "%s" can own syncs', caller));
     hint := CASE WHEN NOT ok THEN 'A sync runs connected as its owner: use a role with LOGIN and CONNECT.' END;
+    RETURN NEXT;
+
+    name := 'libcurl';
+    client := signalsmith._http_client();
+    ok := client.problem IS NULL;
+    detail := concat_ws(': ', client.version, client.problem);
+    hint := CASE WHEN NOT ok THEN 'Install a libcurl as new as the one that signalsmith was built with, or build signalsmith anew, and restart.' END;
+    RETURN NEXT;
+
+    name := 'signalsmith.ca_file';
+    authorities := signalsmith._authorities();
+    ok := authorities.problem IS NULL;
+    detail := concat_ws(': ', authorities.path, authorities.problem);
+    hint := CASE WHEN NOT ok THEN 'No https destination can be verified, so nothing is sent: install the package ca-certificates, or set signalsmith.ca_file to a file of certificates in PEM form.' END;
+    RETURN NEXT;
+
+    name := 'egress';
+    ok := current_setting('signalsmith.allowed_hosts') <> '' AND NOT (
+        current_setting('signalsmith.allow_private_networks')::boolean AND current_setting('signalsmith.allowed_hosts') = '*');
+    detail := CASE current_setting('signalsmith.allowed_hosts') WHEN '' THEN 'no host is allowed'
+            WHEN '*' THEN 'all hosts' ELSE 'hosts: ' || current_setting('signalsmith.allowed_hosts') END
+        || CASE WHEN current_setting('signalsmith.allow_private_networks')::boolean
+            THEN ', private networks too' ELSE ', no private networks' END;
+    hint := CASE WHEN ok THEN NULL WHEN current_setting('signalsmith.allowed_hosts') = ''
+            THEN 'Name some in signalsmith.allowed_hosts.'
+            ELSE 'Whoever may create a destination can reach every service inside your network: name the hosts in signalsmith.allowed_hosts, or set signalsmith.allow_private_networks to off.' END;
     RETURN NEXT;
 
     name := 'signalsmith.key_file';
