@@ -241,7 +241,7 @@ compiler_use_secret(const Compiler *compiler, const char *path, const char *name
 			secrets->specs[i].needed |= needed;
 			return;
 		}
-	if (secrets->any_name || compiler->in_config)
+	if (compiler->declares_secrets)
 	{
 		compiler_declare_secret(compiler, name, NULL);
 		secrets->specs[secrets->count - 1].needed = needed;

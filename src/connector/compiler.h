@@ -28,7 +28,6 @@ typedef struct SecretSpec
 /* Shared by copies of a compiler. */
 typedef struct SecretSpecs
 {
-	bool		any_name;		/* using one declares it */
 	int			count;
 	SecretSpec *specs;
 } SecretSpecs;
@@ -43,6 +42,7 @@ typedef struct Compiler
 	bool		tentative;		/* not for a sync, so what is optional may be
 								 * missing */
 	bool		of_other_object;	/* than the sync is for: it needs nothing */
+	bool		declares_secrets;	/* by using them */
 	SecretSpecs *secrets;
 	References *references;
 } Compiler;
@@ -52,8 +52,7 @@ extern void compiler_declare_secret(const Compiler *compiler, const char *name,
 									const char *description);
 
 /*
- * Notes that a secret is used: raises unless it is declared, or used by the
- * config itself.  "needed": nothing can be sent while it is not set.
+ * Notes that a secret is used: raises unless it is declared.  "needed": nothing can be sent while it is not set.
  */
 extern void compiler_use_secret(const Compiler *compiler, const char *path,
 								const char *name, bool needed);

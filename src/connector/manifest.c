@@ -272,7 +272,7 @@ read_secrets(Compiler *compiler, const JsonbValue *manifest)
 	if (!jsonb_is_object(&secrets))
 		compiler_fault(compiler, "secrets", NULL, "It must be an object, not %s.",
 					   jsonb_type_phrase(&secrets));
-	compiler->secrets->any_name = false;
+	compiler->declares_secrets = false;
 	count = jsonb_members(&secrets, &members);
 	for (int i = 0; i < count; i++)
 	{
@@ -337,7 +337,7 @@ connector_compile(const char *connector_name, Jsonb *manifest, Jsonb *config,
 		/* The config is the manifest; any secret may be referred to. */
 		compiler.in_config = true;
 		connector->in_config = true;
-		secrets.any_name = true;
+		compiler.declares_secrets = true;
 		root = jsonb_root(config);
 	}
 	else
@@ -475,13 +475,13 @@ connector_captures(const Connector *connector)
 bool
 connector_needs_id(const Connector *connector, Operation operation)
 {
-	return connector->operations[operation]->uses_id;
+	return connector->operations[operation] != NULL && connector->operations[operation]->uses_id;
 }
 
 bool
 connector_needs_version(const Connector *connector, Operation operation)
 {
-	return connector->operations[operation]->uses_version;
+	return connector->operations[operation] != NULL && connector->operations[operation]->uses_version;
 }
 
 LookupWhen

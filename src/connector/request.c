@@ -74,7 +74,7 @@ read_headers(Compiler *compiler, const char *path, const JsonbValue *object,
 
 	/* What the user wrote is not the manifest's fault. */
 	if (jsonb_member(object, name, &written) && written.type == jbvString)
-		place.in_config = true;
+		place.in_config = place.declares_secrets = true;
 	compiler = &place;
 	count = jsonb_members(&value, &members);
 	for (int i = 0; i < count; i++)

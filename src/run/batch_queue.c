@@ -167,6 +167,7 @@ make_batch(BatchQueue *queue, LoadedBundle *loaded, int first, int count)
 	batch->count = count;
 	batch->operation = loaded->bundle->operation;
 	batch->context = context;
+	loaded->batches++;
 	return batch;
 }
 
@@ -326,6 +327,7 @@ void
 batch_queue_drop(BatchQueue *queue, PendingBatch *batch)
 {
 	queue->out--;
+	batch->loaded->batches--;
 	MemoryContextDelete(batch->context);
 }
 
@@ -419,7 +421,7 @@ batch_queue_forget_settled(BatchQueue *queue)
 	{
 		LoadedBundle *loaded = dlist_container(LoadedBundle, node, iter.cur);
 
-		if (loaded->open_records > 0)
+		if (loaded->open_records > 0 || loaded->batches > 0)
 			continue;
 		dlist_delete(&loaded->node);
 		queue->loaded_count--;

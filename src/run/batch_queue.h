@@ -25,6 +25,7 @@ typedef struct LoadedBundle
 	int			next_record;	/* what has been cut into batches so far */
 	int			next_batch;
 	int			open_records;
+	int			batches;		/* that are out or waiting */
 	struct RecordLookup *lookups;	/* of each record, see lookup.c; or NULL */
 } LoadedBundle;
 

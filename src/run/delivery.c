@@ -220,12 +220,12 @@ give_up_unanswered(Delivery *delivery)
 		}
 		if (pending == NULL)
 			break;
-		if (pending->records != NULL)
-			continue;			/* a lookup changes nothing */
-		if (pending->ambiguous || pending->loaded->bundle->attempts > 1)
-			give_up_batch(delivery, pending);
-		else if (pending->fresh)
+		if (pending->fresh && pending->loaded->bundle->attempts <= 1)
 			break;
+		if (pending->records == NULL &&
+			(pending->ambiguous || pending->loaded->bundle->attempts > 1))
+			give_up_batch(delivery, pending);
+		batch_queue_drop(delivery->queue, pending);
 	}
 }
 

@@ -114,7 +114,8 @@ awaits_lookup(Delivery *delivery, PendingBatch *pending)
 
 		if (is_wanted(delivery, pending->loaded, record))
 			begin_lookup(delivery, pending->loaded, record);
-		waits |= lookup_state(pending->loaded, record) == LOOKUP_UNDER_WAY;
+		waits |= pending->loaded->bundle->outcomes[record] == OUTCOME_OPEN &&
+			lookup_state(pending->loaded, record) == LOOKUP_UNDER_WAY;
 	}
 	return waits;
 }
@@ -338,16 +339,18 @@ repair_existing(Delivery *delivery, LoadedBundle *loaded, int record,
 				const RecordOutcome *outcome)
 {
 	const Connector *connector = delivery->connector;
-	bool		can_ask = connector_lookup_when(connector) != LOOKUP_NEVER;
+	bool		lacks_id = outcome->id.length == 0 &&
+	connector_needs_id(connector, OPERATION_UPDATE);
+	bool		lacks_version = outcome->version.length == 0 &&
+	connector_needs_version(connector, OPERATION_UPDATE);
 
-	if (outcome->id.length == 0 && can_ask)
+	if (connector_lookup_when(connector) != LOOKUP_NEVER &&
+		(lacks_id || lacks_version || !connector_updates_otherwise(connector)))
 	{
 		record_lookup(loaded, record)->state = LOOKUP_WANTED;
 		return true;
 	}
-	if (!connector_updates_otherwise(connector))
-		return false;
-	if (outcome->id.length == 0 && connector_needs_id(connector, OPERATION_UPDATE))
+	if (lacks_id || lacks_version || !connector_updates_otherwise(connector))
 		return false;
 	note_found(loaded, record, outcome);
 	return true;

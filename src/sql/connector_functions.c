@@ -143,8 +143,10 @@ batch_arguments(FunctionCallInfo fcinfo, const Connector *connector)
 	if (limits.batch_size > 0 && batch->record_count > limits.batch_size)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a request for operation %s carries %d records at most",
-						operation_name(batch->operation), limits.batch_size)));
+				 errmsg_plural("a request for operation %s carries %d record at most",
+							   "a request for operation %s carries %d records at most",
+							   limits.batch_size,
+							   operation_name(batch->operation), limits.batch_size)));
 	return batch;
 }
 
