@@ -65,9 +65,8 @@ value_index(const JsonbValue *value, int *index)
 
 /* What each record was sent with, as results would name it. */
 static char *
-row_token(Attribution *attribution, int index)
+row_token(Attribution *attribution, const ResultList *list, int index)
 {
-	const RowsSpec *rows = &attribution->operation->respond.rows;
 	Evaluation	evaluation = {
 		.connector = attribution->connector,
 		.batch = attribution->batch,
@@ -77,21 +76,21 @@ row_token(Attribution *attribution, int index)
 	StringInfoData token;
 
 	initStringInfo(&token);
-	if (!text_template_append(rows->token, &evaluation, &token))
+	if (!text_template_append(list->token, &evaluation, &token))
 		return NULL;
 	return answer_text(token.data, token.len);
 }
 
 static char *
-comparable(const RowsSpec *rows, char *token)
+comparable(const ResultList *list, char *token)
 {
 	Evaluation	evaluation = {.body = {.data = token,.length = strlen(token)}};
 	StringInfoData result;
 
-	if (rows->compare == NULL)
+	if (list->compare == NULL)
 		return token;
 	initStringInfo(&result);
-	return text_template_append(rows->compare, &evaluation, &result) ? result.data : token;
+	return text_template_append(list->compare, &evaluation, &result) ? result.data : token;
 }
 
 typedef struct Token
@@ -107,19 +106,18 @@ compare_tokens(const void *a, const void *b)
 }
 
 static Token *
-sorted_tokens(Attribution *attribution, int *count)
+sorted_tokens(Attribution *attribution, const ResultList *list, int *count)
 {
-	const RowsSpec *rows = &attribution->operation->respond.rows;
 	Token	   *tokens = palloc(attribution->batch->record_count * sizeof(Token));
 
 	*count = 0;
 	for (int i = 0; i < attribution->batch->record_count; i++)
 	{
-		char	   *text = row_token(attribution, i);
+		char	   *text = row_token(attribution, list, i);
 
 		if (text != NULL)
 		{
-			tokens[*count].text = comparable(rows, text);
+			tokens[*count].text = comparable(list, text);
 			tokens[(*count)++].index = i;
 		}
 	}
@@ -132,8 +130,7 @@ static void
 set_rows_of_token(Attribution *attribution, const Token *tokens, int count,
 				  const JsonbValue *name, const ResultList *list, Jsonb *result)
 {
-	Token		wanted = {.text = comparable(&attribution->operation->respond.rows,
-											 jsonb_plain_text(name))};
+	Token		wanted = {.text = comparable(list, jsonb_plain_text(name))};
 	const Token *found = bsearch(&wanted, tokens, count, sizeof(Token), compare_tokens);
 
 	if (found == NULL)
@@ -216,10 +213,14 @@ select_names(const ResultList *list, Jsonb *result, JsonbValue **names)
 
 static void
 apply_results(Attribution *attribution, const ResultList *list, const JsonbValue *results,
-			  int result_count, const Token *tokens, int token_count)
+			  int result_count)
 {
 	const RowsSpec *rows = &attribution->operation->respond.rows;
+	Token	   *tokens = NULL;
+	int			token_count = 0;
 
+	if (list->token != NULL && result_count > 0)
+		tokens = sorted_tokens(attribution, list, &token_count);
 	for (int i = 0; i < result_count; i++)
 	{
 		Jsonb	   *result = JsonbValueToJsonb(unconstify(JsonbValue *, &results[i]));
@@ -250,12 +251,8 @@ static int
 apply_lists(Attribution *attribution)
 {
 	const RowsSpec *rows = &attribution->operation->respond.rows;
-	Token	   *tokens = NULL;
-	int			token_count = 0;
 	int			total = 0;
 
-	if (rows->mode == ATTRIBUTE_CORRELATION || rows->mode == ATTRIBUTE_KEY)
-		tokens = sorted_tokens(attribution, &token_count);
 	for (int i = 0; i < rows->list_count; i++)
 	{
 		JsonbValue *results;
@@ -271,7 +268,7 @@ apply_lists(Attribution *attribution)
 			total += count;
 			continue;
 		}
-		apply_results(attribution, &rows->lists[i], results, count, tokens, token_count);
+		apply_results(attribution, &rows->lists[i], results, count);
 		total += count;
 	}
 	return total;
@@ -307,6 +304,29 @@ apply_counts(Attribution *attribution)
 				"the destination counts failed rows, but does not say which");
 }
 
+/*
+ * More have failed than were named: then nobody knows of those that were not.
+ */
+static void
+check_failed_count(Attribution *attribution)
+{
+	const RowsSpec *rows = &attribution->operation->respond.rows;
+	int			named = 0;
+
+	for (int i = 0; i < attribution->batch->record_count; i++)
+		named += attribution->named[i];
+	if (select_count(attribution->json, rows->failed) <= named)
+		return;
+	for (int i = 0; i < attribution->batch->record_count; i++)
+		if (!attribution->named[i])
+			attribution->outcomes[i] = (RecordOutcome)
+			{
+				.class = CLASS_UNKNOWN,
+				.code = "some_rows_failed",
+				.message = "the destination counts more failed rows than it names"
+			};
+}
+
 /* Of an answer that speaks for one record. */
 static void
 capture_from_answer(Attribution *attribution, RecordOutcome *outcome)
@@ -340,4 +360,6 @@ attribute_rows(Attribution *attribution, int class)
 			"the answer does not say what became of this row");
 	if (apply_lists(attribution) == 0 && respond->optional)
 		set_all(attribution, CLASS_OK, NULL, NULL);
+	if (respond->rows.failed != NULL)
+		check_failed_count(attribution);
 }

@@ -91,6 +91,8 @@ typedef struct ResultList
 	int			path_count;
 	JsonPath  **paths;			/* each selects results */
 	JsonPath   *get;			/* in a result: index, token or key */
+	TextTemplate *token;		/* what we sent for the row; or NULL */
+	TextTemplate *compare;		/* of both sides, over "body"; or NULL */
 	RuleList	rules;			/* the class of a result, first */
 	int			class;			/* else this */
 	JsonPath   *error;
@@ -105,10 +107,8 @@ typedef struct RowsSpec
 	bool		of_lookup;
 	int			list_count;
 	ResultList *lists;
-	TextTemplate *token;		/* what we sent for the row */
-	TextTemplate *compare;		/* of both sides, over "value"; or NULL */
 	int			base;			/* the first row's index */
-	JsonPath   *failed;			/* ATTRIBUTE_COUNTS: one of these two */
+	JsonPath   *failed;			/* how many; or NULL */
 	JsonPath   *accepted;
 	int			otherwise;		/* class of rows that no result names */
 	Capture    *id;				/* ATTRIBUTE_ALL, of one record; or NULL */

@@ -46,7 +46,7 @@ extern bool value_text(const Value *value, Slice *text);
 /* Absent, or null. */
 extern bool value_is_nothing(const Value *value);
 
-/* --- functions.c, object_functions.c --- */
+/* --- functions.c --- */
 
 typedef struct Function Function;
 
@@ -64,13 +64,5 @@ extern bool function_apply(const Function *function, Value *value,
  * False when it has no such segment.
  */
 extern bool path_segment(Slice text, int number, Slice *segment);
-
-/* Functions that leave out or change members of an object. */
-extern bool apply_only(Value *value, Slice text, const Value *arguments,
-					   int argument_count, const char **error);
-extern bool apply_without(Value *value, Slice text, const Value *arguments,
-						  int argument_count, const char **error);
-extern bool apply_stringify(Value *value, Slice text, const Value *arguments,
-							int argument_count, const char **error);
 
 #endif							/* SIGNALSMITH_EXPRESSION_H */

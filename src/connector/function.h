@@ -57,4 +57,12 @@ extern bool apply_iso(Value *value, Slice text, const Value *arguments,
 extern bool apply_date(Value *value, Slice text, const Value *arguments,
 					   int argument_count, const char **error);
 
+/* function_object.c */
+extern bool apply_only(Value *value, Slice text, const Value *arguments,
+					   int argument_count, const char **error);
+extern bool apply_without(Value *value, Slice text, const Value *arguments,
+						  int argument_count, const char **error);
+extern bool apply_stringify(Value *value, Slice text, const Value *arguments,
+							int argument_count, const char **error);
+
 #endif							/* SIGNALSMITH_FUNCTION_H */

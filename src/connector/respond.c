@@ -62,13 +62,42 @@ lists_failures(const RowsSpec *rows)
 		 rows->mode == ATTRIBUTE_KEY);
 }
 
+/*
+ * What names rows in "correlation" and "key", of this list or of all; both sides
+ * are compared through some functions.
+ */
+static void
+read_tokens(Compiler *compiler, const char *path, const JsonbValue *json,
+			const JsonbValue *rows_json, const RowsSpec *rows, ResultList *list)
+{
+	char	   *token = read_string(compiler, path, json, "token", false);
+	char	   *compare = read_string(compiler, path, json, "compare", false);
+
+	if (token == NULL)
+	{
+		token = read_string(compiler, path, rows_json, "token", false);
+		if (compare == NULL)
+			compare = read_string(compiler, path, rows_json, "compare", false);
+	}
+	if (token == NULL)
+		token = rows->mode == ATTRIBUTE_KEY ? "{{key}}" : "{{record.idempotency_key}}";
+	list->token = text_template_compile(compiler, path_member(path, "token"), token,
+										TEXT_PLAIN, SEES_RECORD);
+	if (compare != NULL)
+		list->compare = text_template_compile(compiler, path_member(path, "compare"),
+											  psprintf("{{body|%s}}", compare),
+											  TEXT_PLAIN, SEES_BODY);
+}
+
 static void
 compile_list(Compiler *compiler, const char *path, const JsonbValue *json,
-			 const RowsSpec *rows, ResultList *list)
+			 const JsonbValue *rows_json, const RowsSpec *rows, ResultList *list)
 {
 	JsonbValue	class;
 
 	read_item_paths(compiler, path, json, list);
+	if (rows->mode == ATTRIBUTE_CORRELATION || rows->mode == ATTRIBUTE_KEY)
+		read_tokens(compiler, path, json, rows_json, rows, list);
 	list->get = read_path(compiler, path, json, "get");
 	list->error = read_path(compiler, path, json, "error");
 	list->code = read_path(compiler, path, json, "code");
@@ -92,7 +121,7 @@ compile_list(Compiler *compiler, const char *path, const JsonbValue *json,
 }
 
 static const char *const list_keys[] = {
-	"items", "get", "class", "error", "code", "id", "version"
+	"items", "get", "class", "error", "code", "id", "version", "token", "compare"
 };
 
 static void
@@ -105,7 +134,7 @@ compile_lists(Compiler *compiler, const char *path, const JsonbValue *json, Rows
 	{
 		rows->list_count = 1;
 		rows->lists = palloc0(sizeof(ResultList));
-		compile_list(compiler, path, json, rows, rows->lists);
+		compile_list(compiler, path, json, json, rows, rows->lists);
 		return;
 	}
 	path = path_member(path, "results");
@@ -117,25 +146,8 @@ compile_lists(Compiler *compiler, const char *path, const JsonbValue *json, Rows
 	for (int i = 0; i < rows->list_count; i++)
 	{
 		check_keys(compiler, path_element(path, i), &elements[i], list_keys, lengthof(list_keys));
-		compile_list(compiler, path_element(path, i), &elements[i], rows, &rows->lists[i]);
+		compile_list(compiler, path_element(path, i), &elements[i], json, rows, &rows->lists[i]);
 	}
-}
-
-/* The value both sides are compared by: "value" through some functions. */
-static void
-read_tokens(Compiler *compiler, const char *path, const JsonbValue *json, RowsSpec *rows)
-{
-	char	   *token = read_string(compiler, path, json, "token", false);
-	char	   *compare = read_string(compiler, path, json, "compare", false);
-
-	if (token == NULL)
-		token = rows->mode == ATTRIBUTE_KEY ? "{{key}}" : "{{record.idempotency_key}}";
-	rows->token = text_template_compile(compiler, path_member(path, "token"), token,
-										TEXT_PLAIN, SEES_RECORD);
-	if (compare != NULL)
-		rows->compare = text_template_compile(compiler, path_member(path, "compare"),
-											  psprintf("{{body|%s}}", compare),
-											  TEXT_PLAIN, SEES_BODY);
 }
 
 static int
@@ -177,6 +189,7 @@ compile_rows(Compiler *compiler, const char *path, const JsonbValue *json, RowsS
 	check_keys(compiler, path, json, keys, lengthof(keys));
 	rows->mode = read_choice(compiler, path, json, "mode", modes, lengthof(modes), ATTRIBUTE_ALL);
 	rows->otherwise = read_default(compiler, path, json, rows);
+	rows->failed = read_path(compiler, path, json, "failed");
 	switch (rows->mode)
 	{
 		case ATTRIBUTE_ALL:
@@ -184,7 +197,6 @@ compile_rows(Compiler *compiler, const char *path, const JsonbValue *json, RowsS
 			rows->version = capture_compile(compiler, path, json, "version", true);
 			break;
 		case ATTRIBUTE_COUNTS:
-			rows->failed = read_path(compiler, path, json, "failed");
 			rows->accepted = read_path(compiler, path, json, "accepted");
 			if (rows->failed == NULL && rows->accepted == NULL)
 				compiler_fault(compiler, path, NULL,
@@ -192,7 +204,6 @@ compile_rows(Compiler *compiler, const char *path, const JsonbValue *json, RowsS
 			break;
 		case ATTRIBUTE_CORRELATION:
 		case ATTRIBUTE_KEY:
-			read_tokens(compiler, path, json, rows);
 			compile_lists(compiler, path, json, rows);
 			break;
 		case ATTRIBUTE_POSITIONAL:

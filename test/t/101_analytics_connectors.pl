@@ -75,4 +75,32 @@ $vendors->prove(
 		{ event => undef, properties => { '$insert_id' => 'UUID', plan => 'free', time => 1750000003 } } ] ] ]);
 is(scalar(keys %{ $vendors->held('mixpanel', 'events') }), 3, 'Mixpanel: the good events are there, and the later one');
 
+# A form, with JSON in a field of it.
+sub amplitude_users
+{
+	my (@users) = @_;
+	return [ POST => '/identify', { api_key => 'amplitude-key', identification => [
+		map { { user_id => $_->[0], user_properties => { plan => $_->[1] } } } @users ] } ];
+}
+my @amplitude = ([ 1, 'free' ], [ 2, 'pro' ], [ 3, 'nonsense' ]);
+$vendors->prove(
+	$node, 'amplitude', object => 'users', secrets => { api_key => 'amplitude-key' },
+	mappings => { plan => 'plan' },
+	bad => { plan => 'nonsense' }, rejected => qr/invalid_user_properties/,
+	create => [ map { amplitude_users(@$_) } \@amplitude, [ $amplitude[0] ], [ @amplitude[ 1, 2 ] ], [ $amplitude[1] ], [ $amplitude[2] ] ],
+	update => [ amplitude_users([ 1, 'pro' ]) ]);
+
+# One bad event fails its batch, which is halved.
+sub amplitude_events
+{
+	my (@events) = @_;
+	return [ POST => '/batch', { api_key => 'amplitude-key', options => { min_id_length => 1 }, events => [
+		map { { event_type => $_->[0], user_id => $_->[1], insert_id => 'UUID', event_properties => {} } } @events ] } ];
+}
+my @events = ([ 'free', 'ann@example.com' ], [ 'pro', 'bob@example.com' ], [ '', 'cid@example.com' ]);
+$vendors->prove(
+	$node, 'amplitude', object => 'events', mode => 'append', secrets => { api_key => 'amplitude-key' },
+	mappings => { plan => 'event_type', email => 'user_id' }, bad => { plan => '' }, rejected => qr/Invalid field values/,
+	create => [ map { amplitude_events(@$_) } \@events, [ $events[0] ], [ @events[ 1, 2 ] ], [ $events[1] ], [ $events[2] ] ]);
+
 done_testing();

@@ -51,22 +51,34 @@ sub set
 }
 
 # Requests since the last call, as [METHOD, path with query, body].  Bodies are
-# decoded where they are JSON, and every UUID of ours is "UUID".
+# decoded where they are JSON, lines of it or a form, and every UUID of ours is "UUID".
 sub requests
 {
 	my ($self) = @_;
 	my @history = $self->history($self->{seen} + 1);
 	$self->{seen} += @history;
-	return map { [ $_->{method}, $_->{raw_path} =~ s{^/[^/]+}{}r, content($_->{body}) ] } @history;
+	return map { [ $_->{method}, $_->{raw_path} =~ s{^/[^/]+}{}r, content($_) ] } @history;
 }
 
 sub content
 {
-	my ($body) = @_;
-	return unless defined $body && $body ne '';
+	my ($request) = @_;
+	my $body = $request->{body};
+	return undef if $body eq '';
+	return { map { map { decoded(tr/+/ /r =~ s/%(..)/chr hex $1/egr) } split /=/, $_, 2 } split /&/, $body }
+	  if $request->{headers}{'content-type'} eq 'application/x-www-form-urlencoded';
 	$body =~ s/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/UUID/g;
-	my $decoded = eval { JSON::PP->new->allow_nonref->decode($body) };
-	return defined $decoded ? $decoded : $body;
+	return [ map { JSON::PP->new->decode($_) } split /\n/, $body ]
+	  if $request->{headers}{'content-type'} =~ m{^(application/x-ndjson|text/plain)$};
+	return decoded($body);
+}
+
+# JSON objects and lists decoded, other text as it is.
+sub decoded
+{
+	my ($text) = @_;
+	return $text unless $text =~ /^[\[{]/;
+	return eval { JSON::PP->new->decode($text) } // $text;
 }
 
 #
@@ -78,11 +90,13 @@ sub content
 # throttles, a deletion, and credentials that have expired.  Given are
 #
 #   vendor       where it is other than the connector's name
+#   path, url_in   what is below the vendor's URL, and where the config has it
 #   object, config, secrets, mappings, mode, options
 #   columns      of the model's table, beside id, email, plan
 #   bad          column and value that make the vendor refuse row 3
 #   rejected     what is said of row 3 then
 #   holds        the table of the vendor that shows the state
+#   change       what is changed of row 1, "plan = 'pro'" if not given
 #   create, update, delete   the requests of each run, see requests()
 #   expired      "error" (the sync ends in error, the default), "refresh" (nobody
 #                notices), "unnoticed" (the vendor does not tell)
@@ -111,7 +125,7 @@ sub prove
 sub set_up
 {
 	my ($self, $node, $connector, $vendor, $sync, %given) = @_;
-	my %config = (%{ $given{config} // {} }, ($given{url_in} // 'base_url') => $self->url($vendor));
+	my %config = (%{ $given{config} // {} }, ($given{url_in} // 'base_url') => $self->url($vendor) . ($given{path} // ''));
 	my ($column, $value) = %{ $given{bad} // {} };
 	$node->sql(<<"SQL");
 CREATE TABLE $sync (id int PRIMARY KEY, email text, plan text);
@@ -165,7 +179,7 @@ sub prove_creation
 sub prove_update
 {
 	my ($self, $node, $vendor, $sync, %given) = @_;
-	$node->sql("UPDATE $sync SET plan = 'pro' WHERE id = 1");
+	$node->sql("UPDATE $sync SET " . ($given{change} // "plan = 'pro'") . ' WHERE id = 1');
 	$node->sql("DELETE FROM $sync WHERE id = 3");
 	$self->set($vendor, throttle => 1) unless $given{never_throttled};
 	my $before = $self->{seen};

@@ -1,5 +1,6 @@
 """The vendors that vendors.py serves."""
 
-from vendor import analytics, crm, engagement, search, streams
+from vendor import analytics, audiences, crm, engagement, search, streams
 
-vendors = [*engagement.vendors, *analytics.vendors, *crm.vendors, *search.vendors, *streams.vendors]
+vendors = [*engagement.vendors, *analytics.vendors, *audiences.vendors,
+           *crm.vendors, *search.vendors, *streams.vendors]

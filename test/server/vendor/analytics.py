@@ -1,6 +1,8 @@
-"""Events and profiles: Segment, Mixpanel."""
+"""Events and profiles: Amplitude, Mixpanel, Segment."""
 
-from vendor.base import Vendor, answer, basic
+import json
+
+from vendor.base import Vendor, answer, basic, text
 
 
 class Segment(Vendor):
@@ -100,4 +102,48 @@ class Mixpanel(Vendor):
         return answer({"code": 429, "error": "Project exceeded rate limits", "status": "Too Many Requests"}, 429)
 
 
-vendors = [Segment, Mixpanel]
+class Amplitude(Vendor):
+    """The key is in the body, JSON is in a form field, and one bad event fails them all."""
+
+    name = "amplitude"
+    routes = [("POST", "/identify", "identify"), ("POST", "/batch", "batch")]
+
+    def is_authorized(self, call):
+        if call.path == "/identify":
+            return not self.revoked and dict(call.form()).get("api_key") == "amplitude-key"
+        return not self.revoked and call.json().get("api_key") == "amplitude-key"
+
+    def identify(self, call):
+        fields = dict(call.form())
+        identifications = json.loads(fields["identification"])
+        for identification in identifications:
+            if not isinstance(identification.get("user_id"), str):
+                return text("missing_event_user_or_device_id", 400)
+            if identification["user_properties"].get("plan") == "nonsense":
+                return text("invalid_user_properties", 400)
+        for identification in identifications:
+            self.table("users").setdefault(identification["user_id"], {}).update(identification["user_properties"])
+        return text("success")
+
+    def batch(self, call):
+        events = call.json()["events"]
+        invalid = [index for index, event in enumerate(events) if event.get("event_type") == ""]
+        missing = [index for index, event in enumerate(events) if event.get("event_type") is None]
+        if invalid or missing:
+            return answer({"code": 400, "error": "Request missing required field" if missing else "Invalid field values on some events",
+                           "missing_field": None, "events_with_invalid_fields": {"event_type": invalid} if invalid else {},
+                           "events_with_missing_fields": {"event_type": missing} if missing else {}}, 400)
+        for event in events:
+            self.table("events")[event["insert_id"]] = event
+        return answer({"code": 200, "events_ingested": len(events), "payload_size_bytes": len(call.body),
+                       "server_upload_time": 1750000000000})
+
+    def unauthorized(self):
+        return answer({"code": 400, "error": "Invalid API key: wrong", "missing_field": "api_key"}, 400)
+
+    def throttled(self):
+        return answer({"code": 429, "error": "Too many requests for some devices and users", "eps_threshold": 1000,
+                       "throttled_users": {}, "throttled_devices": {}, "throttled_events": []}, 429)
+
+
+vendors = [Segment, Mixpanel, Amplitude]

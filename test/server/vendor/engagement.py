@@ -1,4 +1,6 @@
-"""Messaging: Braze, Customer.io, Klaviyo."""
+"""Messaging: Braze, Customer.io, Iterable, Klaviyo, Mailchimp."""
+
+import hashlib
 
 from vendor.base import Refusal, Vendor, answer, basic, is_email
 
@@ -160,4 +162,110 @@ class Klaviyo(Vendor):
         return self.error(429, "throttled", "Request was throttled. Expected available in 1 second.", None, {"Retry-After": "1"})
 
 
-vendors = [Braze, CustomerIo, Klaviyo]
+class Iterable(Vendor):
+    """200, with what failed in a dozen lists; e-mail addresses come back in lower case."""
+
+    name = "iterable"
+    credentials = {"Api-Key": "iterable-key"}
+    routes = [("POST", "/api/users/bulkUpdate", "bulk_update"), ("DELETE", "/api/users/byUserId/{id}", "delete_by_id"),
+              ("DELETE", "/api/users/{email}", "delete_by_email"), ("GET", "/api/lists", "lists")]
+
+    def bulk_update(self, call):
+        failed = {"%s%s" % (what, by): [] for what in ("conflict", "forgotten", "invalidData", "invalid", "malicious", "notFound")
+                  for by in ("Emails", "UserIds")}
+        invalid = {"Emails": [], "UserIds": []}
+        users = call.json()["users"]
+        for user in users:
+            id, address = user.get("userId"), user.get("email")
+            if address is not None and not is_email(address):
+                invalid["Emails"].append(address.lower())
+            elif user["dataFields"].get("plan") == "conflict":
+                failed["conflictUserIds" if id else "conflictEmails"].append(id or address.lower())
+            else:
+                self.table("users").setdefault(id or address, {}).update(user["dataFields"], **({"email": address} if address else {}))
+        count = sum(map(len, [*failed.values(), *invalid.values()]))
+        return answer({"successCount": len(users) - count, "failCount": count, "invalidEmails": invalid["Emails"],
+                       "invalidUserIds": invalid["UserIds"], "filteredOutFields": [], "createdFields": [], "failedUpdates": failed})
+
+    def delete_by_id(self, _call, id):
+        return self.delete(id)
+
+    def delete_by_email(self, _call, email):
+        return self.delete(email)
+
+    def delete(self, id):
+        if self.table("users").pop(id, None) is None:
+            return answer({"msg": "User not found", "code": "BadParams", "params": None}, 404)
+        return answer({"msg": "", "code": "Success", "params": None})
+
+    def lists(self, _call):
+        return answer({"lists": []})
+
+    def unauthorized(self):
+        return answer({"msg": "Invalid API key", "code": "BadApiKey", "params": None}, 401)
+
+    def throttled(self):
+        return answer({"msg": "Too many requests", "code": "RateLimitExceeded", "params": None}, 429)
+
+
+class Mailchimp(Vendor):
+    """Members by the MD5 hash of their address; a list of errors in a good answer."""
+
+    name = "mailchimp"
+    credentials = {"Authorization": basic("signalsmith", "mailchimp-key")}
+    routes = [("PUT", "/lists/{list}/members/{hash}", "put_member"), ("DELETE", "/lists/{list}/members/{hash}", "delete_member"),
+              ("POST", "/lists/{list}", "post_members"), ("GET", "/ping", "ping")]
+    statuses = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional")
+
+    def put_member(self, call, list, hash):
+        member = call.json()
+        address = member.get("email_address")
+        if not is_email(address):
+            return self.problem(400, "Invalid Resource", "Please provide a valid email address.")
+        if hashlib.md5(address.lower().encode()).hexdigest() != hash:
+            return self.problem(400, "Invalid Resource", "The subscriber hash does not match the email address.")
+        created = hash not in self.table(list)
+        if created and member.get("status_if_new") not in self.statuses and member.get("status") not in self.statuses:
+            return self.problem(400, "Invalid Resource", "A status is required.")
+        held = self.table(list).setdefault(hash, {"status": member.get("status_if_new")})
+        held.update({name: value for name, value in member.items() if name != "status_if_new"})
+        return answer(dict(held, id=hash))
+
+    def post_members(self, call, list):
+        request = call.json()
+        new, updated, errors = [], [], []
+        if len(request["members"]) > 500:
+            return self.problem(400, "Invalid Resource", "The members array may have at most 500 items.")
+        for member in request["members"]:
+            address = member["email_address"]
+            if not is_email(address):
+                errors.append({"email_address": address, "error": "Please provide a valid email address.",
+                               "error_code": "ERROR_GENERIC", "field": "email address", "field_message": ""})
+                continue
+            hash = hashlib.md5(address.lower().encode()).hexdigest()
+            (updated if hash in self.table(list) else new).append(dict(member, id=hash))
+            self.table(list).setdefault(hash, {}).update(member)
+        return answer({"new_members": new, "updated_members": updated, "errors": errors,
+                       "total_created": len(new), "total_updated": len(updated), "error_count": len(errors)})
+
+    def delete_member(self, _call, list, hash):
+        if self.table(list).pop(hash, None) is None:
+            return self.problem(404, "Resource Not Found", "The requested resource could not be found.")
+        return answer(status=204)
+
+    def ping(self, _call):
+        return answer({"health_status": "Everything's Chimpy!"})
+
+    @staticmethod
+    def problem(status, title, detail):
+        return answer({"type": "https://mailchimp.com/developer/marketing/docs/errors/", "title": title, "status": status,
+                       "detail": detail, "instance": "00000000-0000-0000-0000-000000000000"}, status)
+
+    def unauthorized(self):
+        return self.problem(401, "API Key Invalid", "Your API key may be invalid, or you've attempted to access the wrong datacenter.")
+
+    def throttled(self):
+        return self.problem(429, "Too Many Requests", "You have exceeded the limit of 10 simultaneous connections.")
+
+
+vendors = [Braze, CustomerIo, Iterable, Klaviyo, Mailchimp]

@@ -1,5 +1,5 @@
 /*
- * object_functions.c
+ * function_object.c
  *		Functions that holes may apply to an object: which of its members are
  *		sent, and as what.
  *
@@ -11,7 +11,7 @@
 #include "lib/stringinfo.h"
 
 #include "base/json_text.h"
-#include "connector/expression.h"
+#include "connector/function.h"
 
 /* What a function makes of a member; false: it is left out. */
 typedef bool (*MemberFunction) (Slice name, Slice value, const Value *arguments,
