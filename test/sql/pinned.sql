@@ -5,7 +5,7 @@
 -- have, and nothing is put together as text.  Each query returns no row.
 CREATE EXTENSION signalsmith;
 CREATE TEMP VIEW body AS
-    SELECT p.oid::regprocedure AS function, regexp_replace(prosrc, '--[^\n]*|''[^'']*''', ' ', 'g') AS text
+    SELECT p.oid::regprocedure AS function, regexp_replace(prosrc, '--[^\n]*|''[^'']*''|\mDISTINCT FROM\M', ' ', 'g') AS text
     FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
     WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'signalsmith') AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql');
 
