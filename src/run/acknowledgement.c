@@ -8,17 +8,15 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "lib/ilist.h"
-#include "pgstat.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "base/backoff.h"
 #include "base/fault.h"
 #include "run/acknowledgement.h"
 #include "store/scope.h"
 #include "store/snapshot.h"
+#include "store/transaction.h"
 
 #define GROUP_RECORDS 16000
 #define GROUP_MS 200
@@ -192,9 +190,7 @@ acknowledgement_record(AcknowledgementGroup *group)
 	group->figures.deliver_ms = now_ms - group->clock_ms;
 
 	FAULT_POINT("before-acknowledgement");
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	transaction_begin();
 	scope_enter(&scope);
 	if (!run_record_progress(group->claim, &group->figures))
 		ereport(ERROR,
@@ -207,9 +203,7 @@ acknowledgement_record(AcknowledgementGroup *group)
 	foreach(cell, group->bundles)
 		outbox_store_outcomes((Bundle *) lfirst(cell));
 	scope_leave(&scope);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_stat(false);
+	transaction_commit();
 	FAULT_POINT("after-acknowledgement");
 
 	group->clock_ms = now_ms;

@@ -7,12 +7,11 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "run/batch_queue.h"
 #include "store/scope.h"
+#include "store/transaction.h"
 
 #define MAX_LOADED 16
 
@@ -73,9 +72,7 @@ read_bundle(BatchQueue *queue)
 	Bundle	   *bundle;
 	Scope		scope;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	transaction_begin();
 	scope_enter(&scope);
 	old_context = MemoryContextSwitchTo(context);
 	bundle = outbox_next_bundle(queue->run_id,
@@ -90,8 +87,7 @@ read_bundle(BatchQueue *queue)
 	}
 	MemoryContextSwitchTo(old_context);
 	scope_leave(&scope);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	transaction_commit();
 	MemoryContextSwitchTo(queue->context);
 
 	if (loaded == NULL)

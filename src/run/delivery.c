@@ -12,12 +12,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "base/backoff.h"
 #include "base/fault.h"
@@ -26,6 +24,7 @@
 #include "run/delivery_setup.h"
 #include "run/delivery_state.h"
 #include "run/lookup.h"
+#include "store/transaction.h"
 
 /* How often a run looks at a gate that is closed. */
 #define GATE_LOOK_MS 500
@@ -301,12 +300,9 @@ record_breaker(const Delivery *delivery)
 
 	if (open_ms == 0 && delivery->definition->breaker_open_ms == 0)
 		return;
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	transaction_begin();
 	destination_record_breaker(delivery->definition->destination_id, open_ms);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	transaction_commit();
 }
 
 DeliveryEnd

@@ -9,10 +9,8 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "base/settings.h"
 #include "base/vault.h"
@@ -20,6 +18,7 @@
 #include "run/delivery_setup.h"
 #include "store/scope.h"
 #include "store/secret.h"
+#include "store/transaction.h"
 
 static char *
 to_utf8(const char *text)
@@ -141,9 +140,7 @@ delivery_set_up(const RunClaim *claim)
 	Delivery   *delivery = palloc0(sizeof(Delivery));
 	SyncDefinition *definition;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	transaction_begin();
 	MemoryContextSwitchTo(context);
 	check_rights(claim);
 	definition = definition_read(claim->sync_id);
@@ -154,8 +151,7 @@ delivery_set_up(const RunClaim *claim)
 	delivery->end = DELIVERY_COMPLETE;
 	set_up_connector(delivery);
 	set_up_queues(delivery);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	transaction_commit();
 
 	MemoryContextSwitchTo(context);
 	delivery->answer_context = AllocSetContextCreate(context, "signalsmith answer",

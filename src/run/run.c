@@ -24,10 +24,8 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
 #include "base/fault.h"
@@ -39,33 +37,18 @@
 #include "store/run_record.h"
 #include "store/scope.h"
 #include "store/snapshot.h"
+#include "store/transaction.h"
 
 #define CANCELLED "cancelled by request"
-
-static void
-begin_transaction(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-commit_transaction(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_stat(true);
-}
 
 static bool
 claim_run(int64 run_id, RunClaim *claim)
 {
 	bool		claimed;
 
-	begin_transaction();
+	transaction_begin();
 	claimed = run_claim(run_id, claim);
-	commit_transaction();
+	transaction_commit();
 	return claimed;
 }
 
@@ -79,7 +62,7 @@ finish_run(const RunClaim *claim, const char *status, const char *error, bool pe
 	Scope		scope;
 
 	HOLD_CANCEL_INTERRUPTS();
-	begin_transaction();
+	transaction_begin();
 	if (run_finish(claim, status, error, permanent) &&
 		strcmp(status, "held") != 0)
 	{
@@ -87,7 +70,7 @@ finish_run(const RunClaim *claim, const char *status, const char *error, bool pe
 		outbox_discard(claim->run_id);
 		scope_leave(&scope);
 	}
-	commit_transaction();
+	transaction_commit();
 	QueryCancelPending = false;
 	RESUME_CANCEL_INTERRUPTS();
 }
@@ -102,9 +85,9 @@ plan_was_cancelled(const RunClaim *claim, const ErrorData *error)
 {
 	bool		requested;
 
-	begin_transaction();
+	transaction_begin();
 	requested = run_cancel_requested(claim->run_id);
-	commit_transaction();
+	transaction_commit();
 	return requested ||
 		(error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
 		 strcmp(error->message, _("canceling statement due to user request")) == 0);
@@ -214,9 +197,9 @@ try_prepare_run(RunClaim *claim, ShowProgress show_progress, Delivery **delivery
 static void
 merge_snapshot(const RunClaim *claim)
 {
-	begin_transaction();
+	transaction_begin();
 	snapshot_merge_if_due(claim->sync_id);
-	commit_transaction();
+	transaction_commit();
 }
 
 static void

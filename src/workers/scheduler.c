@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -20,7 +19,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/backoff.h"
@@ -28,6 +26,7 @@
 #include "base/settings.h"
 #include "store/run_record.h"
 #include "store/scope.h"
+#include "store/transaction.h"
 #include "workers/shared_state.h"
 #include "workers/start.h"
 
@@ -127,22 +126,6 @@ static const char *const forget_start_query =
 "UPDATE signalsmith.run SET starts = starts - 1, crashes = crashes - $2, start_after = NULL"
 " WHERE id = $1";
 
-static void
-begin_transaction(void)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-commit_transaction(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	pgstat_report_stat(true);
-}
-
 static TimestampTz
 ms_from_now(int64 ms)
 {
@@ -169,7 +152,7 @@ extension_is_usable(void)
 	Oid			owner;
 	bool		usable;
 
-	begin_transaction();
+	transaction_begin();
 	usable = OidIsValid(extension_lookup(&owner, &version));
 	if (usable && strcmp(version, SIGNALSMITH_VERSION) != 0)
 	{
@@ -180,7 +163,7 @@ extension_is_usable(void)
 				 errhint("Run ALTER EXTENSION signalsmith UPDATE in that database.")));
 		usable = false;
 	}
-	commit_transaction();
+	transaction_commit();
 	return usable;
 }
 
@@ -192,7 +175,7 @@ database_is_fenced(void)
 	Scope		scope;
 	char	   *reason;
 
-	begin_transaction();
+	transaction_begin();
 	scope_enter(&scope);
 	scope_execute("SELECT signalsmith._heed_instance()", "");
 	reason = scope_text(0, 1, context);
@@ -202,7 +185,7 @@ database_is_fenced(void)
 				(errmsg("signalsmith sends nothing from database \"%s\", because %s",
 						get_database_name(MyDatabaseId), reason),
 				 errhint("Decide what it is with signalsmith.adopt_instance.")));
-	commit_transaction();
+	transaction_commit();
 	return reason != NULL;
 }
 
@@ -214,7 +197,7 @@ queue_due_syncs(void)
 	bool		isnull;
 	TimestampTz next_due;
 
-	begin_transaction();
+	transaction_begin();
 	scope_enter(&scope);
 	scope_execute("SELECT signalsmith._enqueue_due()", "");
 	next = scope_value(0, 1, &isnull);
@@ -224,7 +207,7 @@ queue_due_syncs(void)
 	if (!isnull)
 		next_due = Min(next_due, DatumGetTimestampTz(next));
 	scope_leave(&scope);
-	commit_transaction();
+	transaction_commit();
 	return next_due;
 }
 
@@ -234,7 +217,7 @@ read_runnable(RunnableRun *runs, int size, MemoryContext context)
 	Scope		scope;
 	int			count;
 
-	begin_transaction();
+	transaction_begin();
 	scope_enter(&scope);
 	count = scope_execute(runnable_query, "lz", Int64GetDatum(size),
 						  TimestampTzGetDatum(shared_state_initialized_at()));
@@ -250,7 +233,7 @@ read_runnable(RunnableRun *runs, int size, MemoryContext context)
 		runs[i].starts = (int) scope_int64(i, 8);
 	}
 	scope_leave(&scope);
-	commit_transaction();
+	transaction_commit();
 	return count;
 }
 
@@ -284,11 +267,11 @@ refuse_run(const RunnableRun *run)
 
 	claim.run_id = run->run_id;
 	claim.lease = run->lease;
-	begin_transaction();
+	transaction_begin();
 	locked = lock_run(run);
 	if (locked)
 		(void) run_finish(&claim, "failed", run->obstacle, true);
-	commit_transaction();
+	transaction_commit();
 	return locked ? START_DONE : START_LOCKED;
 }
 
@@ -299,7 +282,7 @@ note_start(const RunnableRun *run, const char *query)
 	Scope		scope;
 	bool		locked;
 
-	begin_transaction();
+	transaction_begin();
 	locked = lock_run(run);
 	if (locked)
 	{
@@ -308,7 +291,7 @@ note_start(const RunnableRun *run, const char *query)
 					  Int32GetDatum(run->crashed ? 1 : 0));
 		scope_leave(&scope);
 	}
-	commit_transaction();
+	transaction_commit();
 	return locked;
 }
 
@@ -350,12 +333,12 @@ count_startable(void)
 
 	if (shared_state_exists())
 		return MAX_WORKERS_LIMIT;
-	begin_transaction();
+	transaction_begin();
 	scope_enter(&scope);
 	scope_execute("SELECT count(*) FROM signalsmith.run WHERE status = 'running'", "");
 	running = (int) scope_int64(0, 1);
 	scope_leave(&scope);
-	commit_transaction();
+	transaction_commit();
 	return Max(0, setting_max_workers - running);
 }
 
