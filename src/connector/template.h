@@ -99,6 +99,12 @@ extern bool template_append(const Template *template, Evaluation *evaluation,
 extern bool text_template_append(const TextTemplate *template,
 								 Evaluation *evaluation, StringInfo out);
 
+/*
+ * Whether so many more bytes may still go into a request; if not, the error is
+ * set.
+ */
+extern bool request_fits(Evaluation *evaluation, StringInfo out, size_t more);
+
 /* The value of a template that is one hole; otherwise the text. */
 extern bool text_template_value(const TextTemplate *template,
 								Evaluation *evaluation, Value *value);
