@@ -13,7 +13,7 @@ CREATE TEMP VIEW body AS
 SELECT count(*) > 80 AS bodies, count(*) FILTER (WHERE text ~ 'FROM signalsmith\.') > 20 AS relations, count(*) FILTER (WHERE text ~ 'format\(') > 5 AS functions FROM body;
 
 -- relations: after FROM and the like, but for the names that WITH gives
-SELECT function, name FROM body, regexp_matches(text, '\m(?:FROM|JOIN|UPDATE|INSERT INTO)\s+(?!LATERAL\M)([a-z_]+)\M(?!\s*[.(])', 'gi') AS m, unnest(m) AS name
+SELECT function, name FROM body, regexp_matches(text, '(?<!DISTINCT )\m(?:FROM|JOIN|UPDATE|INSERT INTO)\s+(?!LATERAL\M)([a-z_]+)\M(?!\s*[.(])', 'gi') AS m, unnest(m) AS name
 WHERE name NOT IN (SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace)
     AND text !~* ('\m' || name || '\s+AS\s+\(') AND text !~* ('extract\([a-z]+\s+FROM\s+' || name) AND name NOT ILIKE 'current_%' AND name !~* '^(distinct|set|skip|no|of|select)$'
     AND text !~* ('\m(FOR|FOREACH)\s+UPDATE\s+' || name);
