@@ -10,6 +10,9 @@ set -o errexit -o nounset -o pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# The other user may not be able to enter where we are.
+cd /
+
 say() {
 	printf '%s\n' "$*"
 }
