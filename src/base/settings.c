@@ -133,7 +133,7 @@ define_plan_settings(void)
 	DefineCustomIntVariable("signalsmith.diff_mem",
 							"Sets the memory that comparing a model with its snapshot may take.",
 							"Models that need more are compared in parts.",
-							&setting_diff_mem, 256 * 1024, 1024, MAX_KILOBYTES,
+							&setting_diff_mem, 256 * 1024, 64, MAX_KILOBYTES,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("signalsmith.error_after",
 							"Sets after how many failed runs in a row a sync stops in error.",

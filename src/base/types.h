@@ -38,6 +38,9 @@ typedef struct RecordKey
 	uint64		high;
 } RecordKey;
 
+/* Says something of a key. */
+typedef bool (*KeyTest) (void *arg, RecordKey key);
+
 /* Bytes of a packed key on disk and in memory: 8 when "high" is always 0. */
 #define KEY_WIDTH_NARROW 8
 #define KEY_WIDTH_WIDE 16

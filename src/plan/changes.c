@@ -32,9 +32,8 @@ reject_row(Planner *planner, Operation operation, Slice key, const char *code,
 	planner->figures->rows_rejected++;
 }
 
-/* Does the mode leave alone what has changed in a row that is new or known? */
-static bool
-is_left_alone(const Planner *planner, bool known)
+bool
+planner_leaves_alone(const Planner *planner, bool known)
 {
 	switch (planner->definition->mode)
 	{
@@ -63,16 +62,15 @@ render_record(Planner *planner, const Datum *values, const bool *nulls,
 static bool
 read_identity(Planner *planner, uint32 entry, Record *identity)
 {
-	MemoryContext old_context;
-	int64		segment_id;
-	int			index;
+	const SnapshotMap *map = planner->diff->map;
+	const SegmentStart *segment = &map->segments[snapshot_map_segment(map, entry)];
+	MemoryContext old_context = MemoryContextSwitchTo(planner->context);
 	bool		found;
 
-	old_context = MemoryContextSwitchTo(planner->context);
 	if (planner->identities == NULL)
 		planner->identities = identity_reader_create(planner->definition->sync_id);
-	diff_locate(planner->diff, entry, &segment_id, &index);
-	found = segment_read_identity(planner->identities, segment_id, index, identity);
+	found = segment_read_identity(planner->identities, segment->segment_id,
+								  (int) (entry - segment->first), identity);
 	MemoryContextSwitchTo(old_context);
 	return found;
 }
@@ -89,7 +87,7 @@ add_id(Planner *planner, uint32 entry, Record *record)
 {
 	Record		identity;
 
-	if (!planner->options->with_ids || entry >= planner->diff->snapshot_count ||
+	if (!planner->options->with_ids || entry >= planner->diff->map->entry_count ||
 		!read_identity(planner, entry, &identity))
 		return;
 	record->id = identity.id;
@@ -107,7 +105,7 @@ plan_delete_of_old_identity(Planner *planner, const PlannedChange *change, uint3
 	PlannedChange delete = {.record = no_record};
 
 	if (planner->definition->mode != MODE_MIRROR || !planner->stores_identities ||
-		entry >= planner->diff->snapshot_count ||
+		entry >= planner->diff->map->entry_count ||
 		!read_identity(planner, entry, &delete.record) ||
 		slices_equal(delete.record.identifier, change->record.identifier))
 		return false;
@@ -119,18 +117,17 @@ plan_delete_of_old_identity(Planner *planner, const PlannedChange *change, uint3
 	return true;
 }
 
-void
+bool
 planner_changed_row(Planner *planner, const Datum *values, const bool *nulls,
 					RecordKey key, uint64 hash, uint32 entry, bool known)
 {
 	PlannedChange change = {0};
 	RecordProblem problem;
 
-	if (is_left_alone(planner, known))
+	if (planner_leaves_alone(planner, known))
 	{
-		diff_set_state(planner->diff, entry, ENTRY_CHANGED);
 		planner->figures->rows_left_alone++;
-		return;
+		return true;
 	}
 
 	change.operation = known ? OPERATION_UPDATE : OPERATION_CREATE;
@@ -138,12 +135,11 @@ planner_changed_row(Planner *planner, const Datum *values, const bool *nulls,
 	change.hash = hash;
 	if (!render_record(planner, values, nulls, &change.record, &problem))
 	{
-		diff_set_state(planner->diff, entry, ENTRY_REJECTED);
 		reject_row(planner, change.operation, change.record.key,
 				   value_status_code(problem.status),
 				   psprintf(problem.in_key ? "key column \"%s\" %s" : "field \"%s\" %s",
 							problem.field, value_status_reason(problem.status)));
-		return;
+		return false;
 	}
 
 	if (plan_delete_of_old_identity(planner, &change, entry))
@@ -153,57 +149,22 @@ planner_changed_row(Planner *planner, const Datum *values, const bool *nulls,
 	}
 	else if (known)
 		add_id(planner, entry, &change.record);
-	diff_set_state(planner->diff, entry, ENTRY_CHANGED);
 	plan_change(planner, &change);
+	return true;
 }
 
-static void
-add_withdrawn(Planner *planner, RecordKey key)
-{
-	if (planner->withdrawn_count == planner->withdrawn_limit)
-	{
-		int			limit = Max(256, planner->withdrawn_limit * 2);
-
-		planner->withdrawn = planner->withdrawn == NULL ?
-			MemoryContextAllocHuge(planner->context, limit * sizeof(RecordKey)) :
-			repalloc_huge(planner->withdrawn, limit * sizeof(RecordKey));
-		planner->withdrawn_limit = limit;
-	}
-	planner->withdrawn[planner->withdrawn_count++] = key;
-}
-
-/*
- * None of the rows of one key is sent, since nobody could say which.  The first
- * of them was counted, and perhaps planned, before the second came.
- */
+/* None of the rows of one key is sent, since nobody could say which. */
 void
 planner_repeated_row(Planner *planner, const Datum *values, const bool *nulls,
-					 RecordKey key, uint32 entry)
+					 bool known, int rows)
 {
-	Diff	   *diff = planner->diff;
-	EntryState	state = diff_state(diff, entry);
-	bool		known = diff_hash_is_known(diff_hash(diff, entry, diff->key_width));
-	Operation	operation = known ? OPERATION_UPDATE : OPERATION_CREATE;
 	Slice		key_json = no_slice;
 	RecordProblem problem;
-	int			rows = 1;
-
-	if (state != ENTRY_REJECTED)
-	{
-		if (state == ENTRY_UNCHANGED)
-			planner->figures->rows_unchanged--;
-		else if (is_left_alone(planner, known))
-			planner->figures->rows_left_alone--;
-		else
-			add_withdrawn(planner, key);
-		diff_set_state(diff, entry, ENTRY_REJECTED);
-		rows = 2;
-	}
 
 	(void) record_write_key(planner->writer, values, nulls, &key_json, &problem);
 	for (int i = 0; i < rows; i++)
-		reject_row(planner, operation, key_json, "duplicate_key",
-				   _("duplicate key: another row of the model has the same one"));
+		reject_row(planner, known ? OPERATION_UPDATE : OPERATION_CREATE, key_json,
+				   "duplicate_key", _("duplicate key: another row of the model has the same one"));
 }
 
 void
@@ -217,28 +178,28 @@ planner_keyless_row(Planner *planner, const Datum *values, const bool *nulls)
 			   _("a key column is NULL"));
 }
 
-static int
-compare_keys(const void *a, const void *b)
+static bool
+is_rejected(void *planner, RecordKey key)
 {
-	return memcmp(a, b, sizeof(RecordKey));
+	return diff_whole_is_rejected(((Planner *) planner)->diff, key);
 }
 
 void
 planner_withdraw_repeated(Planner *planner)
 {
-	int64		withdrawn[OPERATION_COUNT] = {0};
+	int64	   *withdrawn = planner->withdrawn;
 
-	if (planner->withdrawn_count == 0)
+	if (withdrawn[OPERATION_CREATE] + withdrawn[OPERATION_UPDATE] == 0)
 		return;
-	qsort(planner->withdrawn, planner->withdrawn_count, sizeof(RecordKey), compare_keys);
-	planner->sink->withdraw(planner->sink, planner->withdrawn,
-							planner->withdrawn_count, withdrawn);
+	diff_whole_complete(planner->diff);
+	planner->sink->withdraw(planner->sink, is_rejected, planner, withdrawn);
 	for (int i = 0; i < OPERATION_COUNT; i++)
 		planner->figures->changes[i] -= withdrawn[i];
 }
 
 static void
-plan_delete(Planner *planner, uint32 entry, StringInfo key_text, StringInfo identifier_text)
+plan_delete(Planner *planner, RecordKey key, uint32 entry, StringInfo key_text,
+			StringInfo identifier_text)
 {
 	const SyncDefinition *definition = planner->definition;
 	bool		exact = identity_key_is_exact(definition);
@@ -246,7 +207,7 @@ plan_delete(Planner *planner, uint32 entry, StringInfo key_text, StringInfo iden
 	PlannedChange change = {.record = no_record};
 
 	change.operation = OPERATION_DELETE;
-	change.key = diff_key(planner->diff, entry, planner->diff->key_width);
+	change.key = key;
 	change.hash = ROW_HASH_DELETED;
 
 	if (planner->stores_identities)
@@ -276,39 +237,72 @@ plan_delete(Planner *planner, uint32 entry, StringInfo key_text, StringInfo iden
 	plan_change(planner, &change);
 }
 
-static bool
-is_unseen(const Diff *diff, uint32 entry)
+/* What the deletes of unseen entries need, one after the other. */
+typedef struct UnseenDeletes
 {
-	return diff_state(diff, entry) == ENTRY_UNSEEN &&
-		diff_hash(diff, entry, diff->key_width) != ROW_HASH_DELETED;
+	Planner    *planner;
+	StringInfoData key_text;
+	StringInfoData identifier_text;
+} UnseenDeletes;
+
+static void
+delete_entry(UnseenDeletes *deletes, RecordKey key, uint32 entry)
+{
+	Planner    *planner = deletes->planner;
+	MemoryContext old_context = MemoryContextSwitchTo(planner->row_context);
+
+	CHECK_FOR_INTERRUPTS();
+	plan_delete(planner, key, entry, &deletes->key_text, &deletes->identifier_text);
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(planner->row_context);
+}
+
+static void
+delete_unseen_of_whole(UnseenDeletes *deletes, Diff *diff)
+{
+	bool		complete = false;
+
+	for (uint32 entry = 0; entry < diff->map->entry_count; entry++)
+	{
+		if (diff_state(diff, entry) != ENTRY_UNSEEN ||
+			key_table_value(diff->table, entry) == ROW_HASH_DELETED)
+			continue;
+		if (!complete)
+			diff_whole_complete(diff);
+		complete = true;
+		if (!diff_whole_is_superseded(diff, entry))
+			delete_entry(deletes, key_table_key(diff->table, entry), entry);
+	}
+}
+
+static void
+delete_unseen_of_stream(UnseenDeletes *deletes, const Diff *diff)
+{
+	SegmentScan *scan = segment_scan_begin(diff->map->sync_id, PG_INT64_MIN);
+	Segment    *segment;
+
+	for (int i = 0; (segment = segment_scan_next(scan)) != NULL; i++)
+	{
+		uint32		first = diff->map->segments[i].first;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int j = 0; j < segment->count; j++)
+			if (diff_state(diff, first + j) == ENTRY_UNSEEN)
+				delete_entry(deletes, segment_key(segment, j), first + j);
+	}
+	segment_scan_end(scan);
 }
 
 void
 planner_delete_unseen(Planner *planner)
 {
-	Diff	   *diff = planner->diff;
-	StringInfoData key_text;
-	StringInfoData identifier_text;
-	uint32		entry = 0;
+	UnseenDeletes deletes;
 
-	while (entry < diff->snapshot_count && !is_unseen(diff, entry))
-		entry++;
-	if (entry == diff->snapshot_count)
-		return;
-
-	diff_complete(diff);
-	initStringInfo(&key_text);
-	initStringInfo(&identifier_text);
-	for (; entry < diff->snapshot_count; entry++)
-	{
-		MemoryContext old_context;
-
-		if (!is_unseen(diff, entry))
-			continue;
-		CHECK_FOR_INTERRUPTS();
-		old_context = MemoryContextSwitchTo(planner->row_context);
-		plan_delete(planner, entry, &key_text, &identifier_text);
-		MemoryContextSwitchTo(old_context);
-		MemoryContextReset(planner->row_context);
-	}
+	deletes.planner = planner;
+	initStringInfo(&deletes.key_text);
+	initStringInfo(&deletes.identifier_text);
+	if (planner->diff->streaming)
+		delete_unseen_of_stream(&deletes, planner->diff);
+	else
+		delete_unseen_of_whole(&deletes, planner->diff);
 }

@@ -1,16 +1,20 @@
 /*
  * diff.h
- *		The snapshot in memory, and what is known of each key of this run.
+ *		Rows against a snapshot: what is expected next, and what has been seen.
  *
- * Only the parts that every row goes through are here, inline, so that key
- * width is a constant in them.
+ * Only the part that every row goes through is here, inline, so that key width
+ * is a constant in it.  diff.c has the rest of what both kinds of comparison
+ * share, diff_whole.c the one with the snapshot in memory, diff_stream.c the
+ * one that reads it beside the rows.
  */
 #ifndef SIGNALSMITH_DIFF_H
 #define SIGNALSMITH_DIFF_H
 
 #include "postgres.h"
 
-#include "base/types.h"
+#include "plan/key_table.h"
+#include "plan/snapshot_map.h"
+#include "store/snapshot.h"
 
 /*
  * What this run has made of an entry so far.  "Changed" are the rows that were
@@ -25,117 +29,129 @@ typedef enum EntryState
 	ENTRY_REJECTED
 } EntryState;
 
+/* While streaming, entries are unseen, unchanged (or seen) or dead. */
+#define ENTRY_SEEN ENTRY_UNCHANGED
+#define ENTRY_DEAD ENTRY_CHANGED
+
 /* What a row is, compared with the snapshot. */
 typedef enum DiffResult
 {
 	DIFF_UNCHANGED,
 	DIFF_CHANGED,				/* known, and different */
 	DIFF_NEW,					/* not at the destination, as far as we know */
-	DIFF_REPEATED				/* its key was there before in this run */
+	DIFF_REPEATED,				/* its key was there before in this run */
+	DIFF_UNEXPECTED,			/* diff_resolve says what it is */
+	DIFF_UNDECIDED				/* only all rows together can tell */
 } DiffResult;
 
 /* Places where the model may go on; see diff.c. */
 #define DIFF_CURSORS 8
 
-typedef struct SegmentStart
+typedef struct DiffCursor
 {
-	int64		segment_id;
-	uint32		first;			/* entry */
-	bool		supersedes;
-} SegmentStart;
+	const char *next;			/* the entry that is expected here, packed */
+	const char *begin;			/* what is in memory around it */
+	const char *end;
+	uint32		entry;			/* its number */
+	uint32		last_use;
+
+	/* while streaming: a segment's entries */
+	int			segment;		/* index in the map */
+	SegmentScan *scan;
+	char	   *block;
+	Size		block_size;
+} DiffCursor;
 
 typedef struct Diff
 {
+	const SnapshotMap *map;
 	int			key_width;
-	uint32		count;			/* entries in use */
-	uint32		snapshot_count; /* those before are of the snapshot */
-	uint32		capacity;
-	char	   *entries;		/* key and hash of each */
-	uint8	   *states;			/* two bits of each */
+	bool		streaming;
+	bool		forget_hashes;	/* no row equals what was sent */
+	Size		memory_limit;
+
+	uint8	   *states;			/* two bits of each entry */
+	uint32		state_count;	/* that there is room for */
 
 	int			active_cursor;
-	uint32		cursors[DIFF_CURSORS];
-	uint32		cursor_uses[DIFF_CURSORS];
+	DiffCursor	cursors[DIFF_CURSORS];
 	uint32		clock;
+	uint32		misses;			/* in a row */
+	int64		search_credit;	/* entries that may still be searched */
 
-	uint32	   *slots;			/* the index: entry + 1, 0 is free; or NULL */
-	uint32		slot_mask;
-	int			slot_shift;
-	uint32		slots_used;
-
-	int64		live_count;		/* entries of the snapshot that are not deleted */
+	int64		live_count;		/* entries of the snapshot that are not dead */
 	bool		has_doubtful;	/* tombstones, or creates of unknown outcome */
-	int			segment_count;
-	int			segment_limit;
-	SegmentStart *segments;
+
+	KeyTable   *table;			/* the whole snapshot and the new keys */
+	KeyTable   *landmarks;		/* while streaming: some keys, and where they are */
+	int			jump_credit;
 
 	MemoryContext context;
-	int64		index_lookups;	/* for those who tune it */
-	int64		peak_memory;
+	Size		peak_memory;	/* the most bytes it has had in use, once released */
 } Diff;
 
-/* Lives in CurrentMemoryContext. */
-extern Diff *diff_create(int key_width);
+/* --- diff.c --- */
 
 /*
- * Loads a sync's snapshot.  With forget_hashes, no row will equal what was
- * sent.
+ * Compares with the snapshot in memory if it fits into so many bytes, else
+ * while reading it.  With forget_hashes, no row equals what was sent.  Lives in
+ * CurrentMemoryContext.
  */
-extern void diff_load(Diff *diff, int64 sync_id, bool forget_hashes);
+extern Diff *diff_create(const SnapshotMap *map, Size memory_limit, bool forget_hashes);
+
+/* The slow way to a row's entry, when it is not the one expected. */
+extern DiffResult diff_row_slowly(Diff *diff, RecordKey key, uint64 hash, uint32 *entry);
 
 /*
- * Prepares for looking at unseen entries, once all rows are in: from then on an
- * entry that a later one supersedes can be told.
+ * What an unexpected row is.  *entry becomes the entry of its key, if that is
+ * known by now; the state of an unchanged one is set, that of others is for the
+ * caller to set.
  */
-extern void diff_complete(Diff *diff);
+extern DiffResult diff_resolve(Diff *diff, RecordKey key, uint64 hash, uint32 *entry);
 
-/* The most bytes that it has had in use. */
-extern int64 diff_peak_memory(Diff *diff);
+/* Puts a cursor at an entry of the snapshot; the stalest one, if not said. */
+extern void diff_place_cursor(Diff *diff, int which, uint32 entry);
+extern void diff_expect(Diff *diff, uint32 entry);
 
-/* Which entry of which segment an entry of the snapshot was loaded from. */
-extern void diff_locate(const Diff *diff, uint32 entry, int64 *segment_id, int *index);
+/*
+ * Packs the entries of a segment, whose first one has that number: dead ones
+ * and forgotten ones with hashes that no row has.
+ */
+extern void diff_pack_segment(Diff *diff, const Segment *segment, uint32 first, char *to);
 
-/* The slow way to the entry of a key, which it adds when there is none. */
-extern uint32 diff_find_narrow(Diff *diff, RecordKey key, bool *added);
-extern uint32 diff_find_wide(Diff *diff, RecordKey key, bool *added);
+/*
+ * Frees everything but the map and the states, and notes peak_memory.  What is
+ * kept has so many bytes.
+ */
+extern void diff_release(Diff *diff);
+extern Size diff_kept_memory(const Diff *diff);
 
-static inline Size
-diff_stride(int width)
-{
-	return width + sizeof(uint64);
-}
+/* --- diff_whole.c --- */
 
-static inline RecordKey
-diff_key(const Diff *diff, uint32 entry, const int width)
-{
-	RecordKey	key = {0, 0};
+extern void diff_whole_load(Diff *diff);
+extern DiffResult diff_whole_resolve(Diff *diff, RecordKey key, uint64 hash, uint32 *entry);
 
-	memcpy(&key, diff->entries + entry * diff_stride(width), width);
-	return key;
-}
+/* What a row is whose entry is known. */
+extern DiffResult diff_whole_judge(Diff *diff, uint32 entry, uint64 hash);
 
-static inline uint64
-diff_hash(const Diff *diff, uint32 entry, const int width)
-{
-	uint64		hash;
+/*
+ * After the query: makes sure that the following two can answer.  Has each of
+ * the rows with a key been rejected?  Is there a later entry with the key of
+ * this one?
+ */
+extern void diff_whole_complete(Diff *diff);
+extern bool diff_whole_is_rejected(const Diff *diff, RecordKey key);
+extern bool diff_whole_is_superseded(const Diff *diff, uint32 entry);
 
-	memcpy(&hash, diff->entries + entry * diff_stride(width) + width, sizeof(hash));
-	return hash;
-}
+/* --- diff_stream.c --- */
 
-static inline void
-diff_set_hash(Diff *diff, uint32 entry, const int width, uint64 hash)
-{
-	memcpy(diff->entries + entry * diff_stride(width) + width, &hash, sizeof(hash));
-}
+extern void diff_stream_begin(Diff *diff);
 
-static inline bool
-diff_key_is(const Diff *diff, uint32 entry, RecordKey key, const int width)
-{
-	RecordKey	other = diff_key(diff, entry, width);
+/* Loads a segment into a cursor, which then is at its first entry. */
+extern void diff_stream_load(Diff *diff, DiffCursor *cursor, int segment);
+extern DiffResult diff_stream_resolve(Diff *diff, RecordKey key, uint64 hash, uint32 *entry);
 
-	return other.low == key.low && (width == KEY_WIDTH_NARROW || other.high == key.high);
-}
+/* --- inline --- */
 
 static inline EntryState
 diff_state(const Diff *diff, uint32 entry)
@@ -159,42 +175,23 @@ diff_hash_is_known(uint64 hash)
 	return hash != ROW_HASH_DELETED && hash != ROW_HASH_MAYBE;
 }
 
-/*
- * Compares a row.  *entry becomes the entry of its key; the state of an
- * unchanged one is set, that of others is for the caller to set.
- */
+/* Compares a row with what is expected; see diff_resolve for *entry. */
 static inline DiffResult
 diff_row(Diff *diff, RecordKey key, uint64 hash, const int width, uint32 *entry)
 {
-	uint32		found = diff->cursors[diff->active_cursor];
-	uint64		known_hash;
+	DiffCursor *cursor = &diff->cursors[diff->active_cursor];
 
-	if (likely(found < diff->snapshot_count && diff_key_is(diff, found, key, width)) &&
-		likely(diff_hash(diff, found, width) != ROW_HASH_DELETED))
-		diff->cursors[diff->active_cursor] = found + 1;
-	else
+	if (likely(cursor->next < cursor->end) &&
+		likely(packed_entry_has_key(cursor->next, key, width)) &&
+		likely(packed_entry_value(cursor->next, width) == hash) &&
+		likely(diff_state(diff, cursor->entry) == ENTRY_UNSEEN))
 	{
-		bool		added;
-
-		found = width == KEY_WIDTH_NARROW ?
-			diff_find_narrow(diff, key, &added) : diff_find_wide(diff, key, &added);
-		if (added)
-		{
-			*entry = found;
-			return DIFF_NEW;
-		}
-	}
-
-	*entry = found;
-	if (unlikely(diff_state(diff, found) != ENTRY_UNSEEN))
-		return DIFF_REPEATED;
-	known_hash = diff_hash(diff, found, width);
-	if (likely(known_hash == hash))
-	{
-		diff_set_state(diff, found, ENTRY_UNCHANGED);
+		diff_set_state(diff, cursor->entry, ENTRY_UNCHANGED);
+		cursor->entry++;
+		cursor->next += key_table_stride(width);
 		return DIFF_UNCHANGED;
 	}
-	return diff_hash_is_known(known_hash) ? DIFF_CHANGED : DIFF_NEW;
+	return diff_row_slowly(diff, key, hash, entry);
 }
 
 #endif							/* SIGNALSMITH_DIFF_H */

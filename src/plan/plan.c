@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "base/settings.h"
 #include "plan/fixed_settings.h"
 #include "plan/model_query.h"
 #include "plan/planner.h"
@@ -55,11 +56,19 @@ create_planner(const SyncDefinition *definition, const PlanOptions *options,
 	return planner;
 }
 
+static Size
+memory_limit(void)
+{
+	return (Size) setting_diff_mem * 1024;
+}
+
 static void
 load_snapshot(Planner *planner)
 {
-	planner->diff = diff_create(planner->keyer->width);
-	diff_load(planner->diff, planner->definition->sync_id, planner->options->full_resync);
+	SnapshotMap *map = snapshot_map_load(planner->definition->sync_id,
+										 planner->keyer->width);
+
+	planner->diff = diff_create(map, memory_limit(), planner->options->full_resync);
 	planner->figures->snapshot_rows = planner->diff->live_count;
 	planner->figures->creates_supersede = planner->diff->has_doubtful;
 }
@@ -100,6 +109,30 @@ milliseconds_since(instr_time begin)
 	return INSTR_TIME_GET_MILLISEC(now);
 }
 
+/*
+ * Once all rows are in.  A comparison in memory knows all entries, but perhaps
+ * not all rows; one that streams knows of an entry what has become of it when
+ * all rows are settled.
+ */
+static void
+settle_rest(Planner *planner)
+{
+	Diff	   *diff = planner->diff;
+	bool		mirror = planner->definition->mode == MODE_MIRROR;
+	bool		all_seen;
+
+	planner_resolve_deferred(planner);
+	all_seen = planner->figures->rows_unchanged == diff->live_count;
+	planner_withdraw_repeated(planner);
+	if (mirror && !diff->streaming)
+		planner_delete_unseen(planner);
+	diff_release(diff);
+	if (planner_undecided_count(planner) > 0)
+		planner_settle_undecided(planner, memory_limit() - diff_kept_memory(diff));
+	if (mirror && diff->streaming && !all_seen)
+		planner_delete_unseen(planner);
+}
+
 /* Loads, runs, compares; fills in the figures. */
 static void
 plan_in_context(const SyncDefinition *definition, const PlanOptions *options,
@@ -123,11 +156,9 @@ plan_in_context(const SyncDefinition *definition, const PlanOptions *options,
 	figures->diff_ms += load_ms;
 
 	INSTR_TIME_SET_CURRENT(begin);
-	planner_withdraw_repeated(planner);
-	if (definition->mode == MODE_MIRROR)
-		planner_delete_unseen(planner);
+	settle_rest(planner);
 	figures->stage_ms += milliseconds_since(begin);
-	figures->peak_memory = diff_peak_memory(planner->diff);
+	figures->peak_memory = planner->diff->peak_memory;
 }
 
 void

@@ -54,7 +54,9 @@ typedef struct PlannedChange
 
 /*
  * Who takes what is planned: the outbox, or preview_sync.  "withdraw" takes
- * back changes already handed over, because their key proved to be duplicated.
+ * back changes already handed over, because their keys proved to be duplicated:
+ * those whose key the test is true for.  "withdrawn" has how many rows of each
+ * operation that are, and becomes how many changes it was.
  */
 typedef struct PlanSink PlanSink;
 struct PlanSink
@@ -62,7 +64,7 @@ struct PlanSink
 	void		(*change) (PlanSink *sink, const PlannedChange *change);
 	void		(*reject) (PlanSink *sink, Operation operation, Slice key,
 						   const char *code, const char *message);
-	void		(*withdraw) (PlanSink *sink, const RecordKey *keys, int key_count,
+	void		(*withdraw) (PlanSink *sink, KeyTest is_withdrawn, void *arg,
 							 int64 withdrawn[OPERATION_COUNT]);
 };
 

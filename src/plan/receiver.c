@@ -34,10 +34,47 @@ seconds_between(instr_time begin, instr_time end)
 	return INSTR_TIME_GET_DOUBLE(end);
 }
 
-/* Everything that is not an unchanged row. */
+/*
+ * A row whose key was there before: the first of them was counted, and perhaps
+ * planned, before the second came.
+ */
 static void
-process_unusual(Planner *planner, TupleTableSlot *slot, DiffResult result,
-				RecordKey key, uint64 hash, uint32 entry)
+take_repeated_row(Planner *planner, TupleTableSlot *slot, uint32 entry)
+{
+	Diff	   *diff = planner->diff;
+	EntryState	state = diff_state(diff, entry);
+	bool		known = diff_hash_is_known(key_table_value(diff->table, entry));
+
+	diff_set_state(diff, entry, ENTRY_REJECTED);
+	if (state == ENTRY_UNCHANGED)
+		planner->figures->rows_unchanged--;
+	else if (state == ENTRY_CHANGED && planner_leaves_alone(planner, known))
+		planner->figures->rows_left_alone--;
+	else if (state == ENTRY_CHANGED)
+		planner->withdrawn[known ? OPERATION_UPDATE : OPERATION_CREATE]++;
+	planner_repeated_row(planner, slot->tts_values, slot->tts_isnull, known,
+						 state == ENTRY_REJECTED ? 1 : 2);
+}
+
+static void
+take_unusual_row(Planner *planner, TupleTableSlot *slot, DiffResult result,
+				 RecordKey key, uint64 hash, uint32 entry)
+{
+	bool		taken;
+
+	if (result == DIFF_REPEATED)
+	{
+		take_repeated_row(planner, slot, entry);
+		return;
+	}
+	taken = planner_changed_row(planner, slot->tts_values, slot->tts_isnull, key,
+								hash, entry, result == DIFF_CHANGED);
+	diff_set_state(planner->diff, entry, taken ? ENTRY_CHANGED : ENTRY_REJECTED);
+}
+
+void
+planner_unusual_row(Planner *planner, TupleTableSlot *slot, DiffResult result,
+					RecordKey key, uint64 hash, uint32 entry)
 {
 	int			weight = 1;
 	instr_time	begin;
@@ -45,20 +82,17 @@ process_unusual(Planner *planner, TupleTableSlot *slot, DiffResult result,
 
 	if (planner->changed_rows++ >= STAGE_UNSAMPLED)
 		weight = planner->changed_rows % STAGE_SAMPLE == 0 ? STAGE_SAMPLE : 0;
-
-	if (weight > 0 || planner->timing_row)
-		INSTR_TIME_SET_CURRENT(begin);
-	if (result == DIFF_REPEATED)
-		planner_repeated_row(planner, slot->tts_values, slot->tts_isnull, key, entry);
-	else
-		planner_changed_row(planner, slot->tts_values, slot->tts_isnull, key,
-							hash, entry, result == DIFF_CHANGED);
-	if (weight > 0 || planner->timing_row)
+	if (weight == 0 && !planner->timing_row)
 	{
-		INSTR_TIME_SET_CURRENT(end);
-		planner->row_stage_seconds = seconds_between(begin, end);
-		planner->stage_seconds += weight * planner->row_stage_seconds;
+		take_unusual_row(planner, slot, result, key, hash, entry);
+		return;
 	}
+
+	INSTR_TIME_SET_CURRENT(begin);
+	take_unusual_row(planner, slot, result, key, hash, entry);
+	INSTR_TIME_SET_CURRENT(end);
+	planner->row_stage_seconds += seconds_between(begin, end);
+	planner->stage_seconds += weight * seconds_between(begin, end);
 }
 
 static inline void
@@ -78,13 +112,24 @@ process_row(Planner *planner, TupleTableSlot *slot, const int width)
 	result = diff_row(planner->diff, key, hash, width, &entry);
 	if (likely(result == DIFF_UNCHANGED))
 		planner->figures->rows_unchanged++;
+	else if (result == DIFF_UNEXPECTED)
+		planner_defer_row(planner, slot, key, hash);
 	else
-		process_unusual(planner, slot, result, key, hash, entry);
+		planner_unusual_row(planner, slot, result, key, hash, entry);
+}
+
+/* Building an index happens once, and stands for itself. */
+static double
+index_seconds(const Diff *diff)
+{
+	return (diff->table ? diff->table->index_seconds : 0) +
+		(diff->landmarks ? diff->landmarks->index_seconds : 0);
 }
 
 static void
 process_sampled_row(Planner *planner, TupleTableSlot *slot)
 {
+	double		index_before = index_seconds(planner->diff);
 	instr_time	begin;
 	instr_time	end;
 
@@ -99,7 +144,8 @@ process_sampled_row(Planner *planner, TupleTableSlot *slot)
 	INSTR_TIME_SET_CURRENT(end);
 
 	planner->timing_row = false;
-	planner->diff_seconds += seconds_between(begin, end) - planner->row_stage_seconds;
+	planner->diff_seconds += seconds_between(begin, end) - planner->row_stage_seconds -
+		(index_seconds(planner->diff) - index_before);
 
 	if (planner->options->progress != NULL &&
 		seconds_between(planner->last_progress, end) > PROGRESS_SECONDS)
@@ -141,6 +187,11 @@ receive_wide(TupleTableSlot *slot, DestReceiver *self)
 static void
 receiver_startup(DestReceiver *self, int operation, TupleDesc descriptor)
 {
+	Planner    *planner = (Planner *) self;
+	MemoryContext old_context = MemoryContextSwitchTo(planner->context);
+
+	planner->deferred = deferred_create(CreateTupleDescCopy(descriptor));
+	MemoryContextSwitchTo(old_context);
 }
 
 static void
@@ -169,5 +220,6 @@ planner_sum_times(Planner *planner)
 	if (samples > 0)
 		planner->figures->diff_ms = planner->diff_seconds * 1000.0 / samples *
 			planner->figures->rows_processed;
+	planner->figures->diff_ms += index_seconds(planner->diff) * 1000.0;
 	planner->figures->stage_ms = planner->stage_seconds * 1000.0;
 }

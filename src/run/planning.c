@@ -56,10 +56,10 @@ stage_rejection(PlanSink *sink, Operation operation, Slice key,
 }
 
 static void
-stage_withdrawal(PlanSink *sink, const RecordKey *keys, int key_count,
+stage_withdrawal(PlanSink *sink, KeyTest is_withdrawn, void *arg,
 				 int64 withdrawn[OPERATION_COUNT])
 {
-	outbox_writer_withdraw(((StagingSink *) sink)->outbox, keys, key_count,
+	outbox_writer_withdraw(((StagingSink *) sink)->outbox, is_withdrawn, arg,
 						   withdrawn);
 }
 

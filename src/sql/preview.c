@@ -62,40 +62,31 @@ count_rejection(PlanSink *sink, Operation operation, Slice key,
 		preview->first_reason = MemoryContextStrdup(preview->context, message);
 }
 
-static int
-compare_keys(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(RecordKey));
-}
-
-/*
- * Each key stands for one change that was handed over.  Of one that was not kept
- * nobody knows the operation; creates are likelier, and were not all kept.
- */
+/* Of rows whose changes were not kept, the planner's word on the operation counts. */
 static void
-drop_changes(PlanSink *sink, const RecordKey *keys, int key_count,
+drop_changes(PlanSink *sink, KeyTest is_withdrawn, void *arg,
 			 int64 withdrawn[OPERATION_COUNT])
 {
 	Preview    *preview = (Preview *) sink;
-	bool		creates_left_out = list_length(preview->kept[OPERATION_CREATE]) >= preview->max_kept;
-	int64		not_kept = key_count;
 
 	for (int i = 0; i < OPERATION_COUNT; i++)
 	{
+		bool		all_kept = list_length(preview->kept[i]) < preview->max_kept;
+		int64		dropped = 0;
 		ListCell   *cell;
 
 		foreach(cell, preview->kept[i])
 		{
 			PreviewedChange *change = lfirst(cell);
 
-			if (bsearch(&change->key, keys, key_count, sizeof(RecordKey), compare_keys) == NULL)
+			if (!is_withdrawn(arg, change->key))
 				continue;
-			withdrawn[i]++;
-			not_kept--;
+			dropped++;
 			preview->kept[i] = foreach_delete_current(preview->kept[i], cell);
 		}
+		if (all_kept)
+			withdrawn[i] = dropped;
 	}
-	withdrawn[creates_left_out ? OPERATION_CREATE : OPERATION_UPDATE] += not_kept;
 }
 
 /* --- planning --- */

@@ -77,12 +77,12 @@ extern void outbox_writer_add(OutboxWriter *writer, Operation operation,
 							  RecordKey key, uint64 hash, const Record *record);
 
 /*
- * Withdraws what has been added for these keys (sorted, as memcmp orders
- * RecordKey), including in bundles already written.  Sets "withdrawn" to how
- * many records of each operation that were.  Not before the query has ended.
+ * Withdraws what has been added for the keys that the test is true for,
+ * including in bundles already written.  Sets "withdrawn" to how many records of
+ * each operation that were.  Not before the query has ended.
  */
-extern void outbox_writer_withdraw(OutboxWriter *writer, const RecordKey *keys,
-								   int key_count, int64 withdrawn[OPERATION_COUNT]);
+extern void outbox_writer_withdraw(OutboxWriter *writer, KeyTest is_withdrawn,
+								   void *arg, int64 withdrawn[OPERATION_COUNT]);
 
 /*
  * Writes the open bundles, after the query has ended, and frees the writer.

@@ -322,23 +322,24 @@ outbox_writer_finish(OutboxWriter *writer, int64 *bytes_staged)
 
 /* --- withdrawing --- */
 
-static int
-compare_keys(const void *left, const void *right)
+/* Which keys are withdrawn. */
+typedef struct Withdrawal
 {
-	return memcmp(left, right, sizeof(RecordKey));
-}
+	KeyTest		is_withdrawn;
+	void	   *arg;
+} Withdrawal;
 
-/* Marks the open records that have one of the keys; returns how many. */
+/* Marks the open records that are withdrawn; returns how many. */
 static int
 mark_withdrawn(uint8 *outcomes, const RecordKey *candidates, int count,
-			   const RecordKey *keys, int key_count)
+			   const Withdrawal *withdrawal)
 {
 	int			marked = 0;
 
 	for (int i = 0; i < count; i++)
 	{
 		if (outcomes[i] == OUTCOME_OPEN &&
-			bsearch(&candidates[i], keys, key_count, sizeof(RecordKey), compare_keys))
+			withdrawal->is_withdrawn(withdrawal->arg, candidates[i]))
 		{
 			outcomes[i] = OUTCOME_WITHDRAWN;
 			marked++;
@@ -364,7 +365,7 @@ replace_outcomes(OutboxWriter *writer, TableReader *reader, const uint8 *outcome
 /* Withdraws from the bundle that the reader is at; returns how many records. */
 static int
 withdraw_from_row(OutboxWriter *writer, TableReader *reader,
-				  const RecordKey *keys, int key_count, Operation *operation)
+				  const Withdrawal *withdrawal, Operation *operation)
 {
 	Bundle	   *bundle = outbox_bundle_read(reader, false);
 	int			open_before;
@@ -374,7 +375,7 @@ withdraw_from_row(OutboxWriter *writer, TableReader *reader,
 	open_before = count_open_batches(bundle->batch_ends, bundle->batch_count,
 									 bundle->outcomes);
 	marked = mark_withdrawn(bundle->outcomes, bundle->keys, bundle->record_count,
-							keys, key_count);
+							withdrawal);
 	*operation = bundle->operation;
 	if (marked == 0)
 		return 0;
@@ -390,7 +391,7 @@ withdraw_from_row(OutboxWriter *writer, TableReader *reader,
 }
 
 static void
-withdraw_written(OutboxWriter *writer, const RecordKey *keys, int key_count,
+withdraw_written(OutboxWriter *writer, const Withdrawal *withdrawal,
 				 int64 withdrawn[OPERATION_COUNT])
 {
 	TableReader *reader;
@@ -403,7 +404,7 @@ withdraw_written(OutboxWriter *writer, const RecordKey *keys, int key_count,
 	{
 		MemoryContext old_context = MemoryContextSwitchTo(writer->row_context);
 		Operation	operation;
-		int			marked = withdraw_from_row(writer, reader, keys, key_count, &operation);
+		int			marked = withdraw_from_row(writer, reader, withdrawal, &operation);
 
 		withdrawn[operation] += marked;
 		MemoryContextSwitchTo(old_context);
@@ -413,16 +414,18 @@ withdraw_written(OutboxWriter *writer, const RecordKey *keys, int key_count,
 }
 
 void
-outbox_writer_withdraw(OutboxWriter *writer, const RecordKey *keys, int key_count,
+outbox_writer_withdraw(OutboxWriter *writer, KeyTest is_withdrawn, void *arg,
 					   int64 withdrawn[OPERATION_COUNT])
 {
+	Withdrawal	withdrawal = {is_withdrawn, arg};
+
 	for (int i = 0; i < OPERATION_COUNT; i++)
 	{
 		OpenBundle *bundle = &writer->bundles[i];
 
 		withdrawn[i] = mark_withdrawn(bundle->outcomes, bundle->keys,
-									  bundle->record_count, keys, key_count);
+									   bundle->record_count, &withdrawal);
 	}
 	if (writer->written)
-		withdraw_written(writer, keys, key_count, withdrawn);
+		withdraw_written(writer, &withdrawal, withdrawn);
 }

@@ -11,6 +11,7 @@
 #include "lib/ilist.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "base/bytes.h"
 #include "base/settings.h"
@@ -145,13 +146,14 @@ segment_identities_read(TableReader *reader, int64 sync_id, const Segment *segme
 /* --- all segments --- */
 
 SegmentScan *
-segment_scan_begin(int64 sync_id)
+segment_scan_begin(int64 sync_id, int64 first_id)
 {
 	SegmentScan *scan = palloc(sizeof(SegmentScan));
 
 	scan->sync_id = sync_id;
 	scan->reader = table_reader_open("segment", SEGMENT_COLUMNS, sync_id,
-									 InvalidStrategy, 0, InvalidSnapshot);
+									 BTGreaterEqualStrategyNumber, first_id,
+									 GetActiveSnapshot());
 	scan->segment_context = AllocSetContextCreate(CurrentMemoryContext,
 												  "signalsmith segment",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -159,19 +161,32 @@ segment_scan_begin(int64 sync_id)
 }
 
 Segment *
-segment_scan_next(SegmentScan *scan)
+segment_scan_next_header(SegmentScan *scan)
 {
-	MemoryContext old_context;
-
 	MemoryContextReset(scan->segment_context);
 	if (!table_reader_next(scan->reader, ForwardScanDirection))
 		return NULL;
-
-	old_context = MemoryContextSwitchTo(scan->segment_context);
 	segment_header_read(scan->reader, scan->sync_id, &scan->segment);
+	return &scan->segment;
+}
+
+void
+segment_scan_read_entries(SegmentScan *scan)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(scan->segment_context);
+
 	segment_entries_read(scan->reader, scan->sync_id, &scan->segment);
 	MemoryContextSwitchTo(old_context);
-	return &scan->segment;
+}
+
+Segment *
+segment_scan_next(SegmentScan *scan)
+{
+	Segment    *segment = segment_scan_next_header(scan);
+
+	if (segment != NULL)
+		segment_scan_read_entries(scan);
+	return segment;
 }
 
 void
@@ -229,7 +244,7 @@ load_segment(IdentityReader *reader, int64 segment_id)
 	kept->segment_id = segment_id;
 	kept->context = context;
 	row = table_reader_open("segment", SEGMENT_COLUMNS, reader->sync_id,
-							BTEqualStrategyNumber, segment_id, InvalidSnapshot);
+							BTEqualStrategyNumber, segment_id, GetActiveSnapshot());
 	if (table_reader_next(row, ForwardScanDirection))
 	{
 		segment_header_read(row, reader->sync_id, &segment);

@@ -24,21 +24,37 @@ typedef struct Segment
 	const uint64 *hashes;
 } Segment;
 
+static inline RecordKey
+segment_key(const Segment *segment, int index)
+{
+	RecordKey	key = {0, 0};
+
+	memcpy(&key, segment->keys + (Size) index * segment->key_width, segment->key_width);
+	return key;
+}
+
 typedef struct SegmentScan SegmentScan;
 
 /*
- * Reads the segments of a sync, oldest first and with ascending ids, as the
- * transaction sees them.  A segment's memory is valid until the next call.
- * Identities (all of a Record but its data) are not read here.  Needs no scope.
- * A damaged segment is an error, ERRCODE_DATA_CORRUPTED.
+ * Reads the segments of a sync, oldest first and with ascending ids, from the
+ * one with that id on, as the active snapshot sees them.  Identities
+ * (all of a Record but its data) are not read here.  Needs no scope.
+ *
+ * The next segment is valid until the one after it is asked for.  Without
+ * entries, keys and hashes are NULL, and reading costs next to nothing.  A
+ * damaged segment is an error, ERRCODE_DATA_CORRUPTED.
  */
-extern SegmentScan *segment_scan_begin(int64 sync_id);
+extern SegmentScan *segment_scan_begin(int64 sync_id, int64 first_id);
 extern Segment *segment_scan_next(SegmentScan *scan);
+extern Segment *segment_scan_next_header(SegmentScan *scan);
+
+/* The entries of the segment that segment_scan_next_header has come to. */
+extern void segment_scan_read_entries(SegmentScan *scan);
 extern void segment_scan_end(SegmentScan *scan);
 
 /*
- * Reads the identities of single entries, for those that need them.  Segments
- * are kept as long as they fit into a part of signalsmith.diff_mem, so it helps
+ * Reads the identities of single entries, for those that need them, as the active
+ * snapshot sees them.  Segments are kept as long as they fit into a part of signalsmith.diff_mem, so it helps
  * to ask in their order, but does not matter with a small snapshot.
  */
 typedef struct IdentityReader IdentityReader;

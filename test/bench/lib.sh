@@ -108,9 +108,9 @@ create_customers() {
 	SQL
 }
 
-# create_sync NAME TABLE KEY: every column of the table goes to the sink.
+# create_sync NAME TABLE KEY [SIZE]: every column of the table goes to the sink.
 create_sync() {
-	sql -v name="$1" -v query="SELECT * FROM $2" -v key="$3" -v config="{\"url\":\"$sink\",\"batch_size\":1000}" >/dev/null <<-'SQL'
+	sql -v name="$1" -v query="SELECT * FROM $2" -v key="$3" -v config="{\"url\":\"$sink\",\"batch_size\":${4-1000}}" >/dev/null <<-'SQL'
 		SELECT signalsmith.create_model(:'name', :'query', :'key');
 		SELECT signalsmith.create_destination(:'name', 'webhook', :'config');
 		SELECT signalsmith.create_sync(:'name', :'name', :'name', 'mirror', options => '{"max_in_flight": 8}');
