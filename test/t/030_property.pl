@@ -3,7 +3,7 @@
 #
 # Random tables with keys of many types, random edits, every mode; small ones that
 # are compared in memory, and ones that do not fit into diff_mem.  The oracle is
-# SQL on the model and on what has been sent so far.  PROPERTY_SEED repeats one
+# SQL on the model and on what has been sent so far.  PROPERTY_SEED names the first
 # sequence, PROPERTY_SEQUENCES says how many there are.
 use strict;
 use warnings;
@@ -22,7 +22,7 @@ CONF
 my $recorder = Signalsmith::Recorder->start;
 $node->sql(scalar slurp_file("$FindBin::RealBin/030_property.sql"));
 
-my ($first, $count) = $ENV{PROPERTY_SEED} ? ($ENV{PROPERTY_SEED}, 1) : (1, $ENV{PROPERTY_SEQUENCES} // 200);
+my ($first, $count) = ($ENV{PROPERTY_SEED} // 1, $ENV{PROPERTY_SEQUENCES} // 200);
 my $url = quote($recorder->url);
 my $complaints = 0;
 for my $seed ($first .. $first + $count - 1)

@@ -7,7 +7,7 @@ ALTER DATABASE postgres SET TimeZone = 'UTC';
 
 -- The sequence at hand.
 CREATE TABLE chosen (key_type text, key_columns text[], mode text, by_identifier boolean, size int);
-CREATE TABLE held (key text, data json);
+CREATE TABLE held (key text PRIMARY KEY, data json);
 
 CREATE FUNCTION describe() RETURNS text LANGUAGE sql AS
     $$ SELECT format('%s, %s%s, %s rows', mode, key_type, CASE WHEN by_identifier THEN ' with identifier' END, size)
@@ -38,6 +38,7 @@ BEGIN
     by_identifier := random() < 0.4;
     rows := CASE WHEN seed / 30 % 2 = 0 THEN 3 + floor(random() * 150) ELSE 3000 + floor(random() * 2500) END;
     DELETE FROM property.chosen;
+    DELETE FROM property.held;
     INSERT INTO property.chosen VALUES (key_type, CASE WHEN key_type = 'composite' THEN '{k1,k2}' ELSE '{k1}' END::text[],
         chosen_mode, by_identifier, rows);
 
@@ -140,7 +141,8 @@ BEGIN
                 count(*) OVER (PARTITION BY k1, k2) > 1 AS repeated
             FROM property.source src),
         joined AS (
-            SELECT s.*, h.key AS held_key, h.data AS held_data, h.v1 AS held_v1, h.key IS NOT NULL AS known, s.place IS NOT NULL AS present
+            SELECT s.*, h.key AS held_key, h.data AS held_data, CASE WHEN %4$L THEN h.v1 ELSE h.k1::text END AS held_identifier,
+                CASE WHEN %4$L THEN s.v1 ELSE s.k1::text END AS identifier, h.key IS NOT NULL AS known, s.place IS NOT NULL AS present
             FROM s FULL JOIN property.sent h ON %1$s),
         wanted AS (
             SELECT j.*, CASE
@@ -153,7 +155,7 @@ BEGIN
             FROM joined j),
         sendable AS (
             SELECT w.*, CASE WHEN verdict IN ('create', 'update') AND v2 = 'NaN' THEN 'reject' ELSE verdict END AS final,
-                verdict = 'update' AND %3$L = 'mirror' AND %4$L AND v1 <> held_v1 AS moved
+                verdict = 'update' AND %3$L = 'mirror' AND identifier <> held_identifier AS moved
             FROM wanted w)
         SELECT CASE WHEN moved AND final = 'update' THEN 'create' ELSE final END, coalesce(key, held_key),
             CASE WHEN final IN ('create', 'update') THEN data END, n FROM sendable
@@ -205,7 +207,8 @@ BEGIN
     END IF;
 END $$;
 
--- What the destination holds after the plan has been carried out.
+-- What has been sent, by key, after the plan has been carried out; and what the
+-- destination holds, which takes other spellings of a key for other records.
 CREATE PROCEDURE carry_out() LANGUAGE plpgsql AS $$
 DECLARE
     same text := (SELECT CASE WHEN key_type = 'composite' THEN 's.k1 = h.k1 AND s.k2 = h.k2' ELSE 's.k1 = h.k1' END FROM property.chosen);
@@ -216,6 +219,10 @@ BEGIN
         WHERE p.operation = 'update' AND %s $sql$, same);
     INSERT INTO property.sent SELECT s.*, p.key, p.data FROM property.source s JOIN property.plan p USING (n)
     WHERE p.operation IN ('create', 'update');
+
+    DELETE FROM property.held h USING property.plan p WHERE p.operation = 'delete' AND p.key::text = h.key;
+    INSERT INTO property.held SELECT p.key::text, p.data::json FROM property.plan p WHERE p.operation IN ('create', 'update')
+    ON CONFLICT (key) DO UPDATE SET data = EXCLUDED.data;
 END $$;
 
 CREATE PROCEDURE run_sequence(seed int, url text) LANGUAGE plpgsql AS $$
@@ -243,9 +250,4 @@ BEGIN
         END LOOP;
         COMMIT;
     END LOOP;
-
-    -- An update goes to the record of that key, whatever its spelling.
-    TRUNCATE property.held;
-    INSERT INTO property.held SELECT key::text, data::json FROM property.sent;
-    COMMIT;
 END $$;
