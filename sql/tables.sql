@@ -124,6 +124,7 @@ CREATE TABLE signalsmith.run (
     lease_until     timestamptz,
     runner_pid      integer,
     runner_started_at timestamptz,
+    dismissed       boolean NOT NULL DEFAULT false,
     -- What the deliveries of this run are made with, frozen with the plan.
     definition      jsonb,
     rows_processed  bigint NOT NULL DEFAULT 0,
@@ -159,6 +160,7 @@ COMMENT ON COLUMN signalsmith.run.creates_supersede IS 'keys that it creates may
 COMMENT ON COLUMN signalsmith.run.snapshot_rows IS 'records in the snapshot when the run was planned';
 COMMENT ON TABLE signalsmith.run IS 'runs: one execution of a sync each, with its figures';
 COMMENT ON COLUMN signalsmith.run.lease IS 'fencing token, raised by each claim';
+COMMENT ON COLUMN signalsmith.run.dismissed IS 'its runner gave no sign of life and was asked to leave';
 COMMENT ON COLUMN signalsmith.run.definition IS 'connector manifest, config, mode and options that this run delivers with';
 
 -- The engine's tables, below, have no foreign keys: the plan writes them

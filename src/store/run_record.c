@@ -27,7 +27,7 @@ static const char *const claim_query =
 "  started_at = coalesce(r.started_at, clock_timestamp()),"
 "  lease = r.lease + 1,"
 "  lease_until = clock_timestamp() + make_interval(secs => $4),"
-"  runner_pid = $2, runner_started_at = $3"
+"  runner_pid = $2, runner_started_at = $3, dismissed = false"
 " WHERE r.id = ("
 "  SELECT c.id FROM signalsmith.run c WHERE c.id = $1"
 "   AND (c.status = 'queued' AND NOT EXISTS ("

@@ -38,6 +38,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/backoff.h"
 #include "base/compat.h"
 #include "base/settings.h"
 #include "workers/shared_state.h"
@@ -48,6 +49,7 @@
 
 #define MAX_SLEEP_MS (60 * 1000)
 #define RESCAN_MS (5 * 60 * 1000)
+#define CLOCK_JUMP_MS 1000
 #define MAIL_BATCH 128
 #define FIRST_RETRY_MS 1000
 #define LAST_RETRY_MS (5 * 60 * 1000)
@@ -300,6 +302,21 @@ start_schedulers(int at_work)
 
 /* --- the loop --- */
 
+/*
+ * Times to look again are those of the day: when the clock is set, all of them
+ * may be wrong, and so may be those that schedulers have found.
+ */
+static void
+notice_clock_jump(void)
+{
+	static int64 last_offset_ms = 0;
+	int64		offset_ms = GetCurrentTimestamp() / 1000 - monotonic_ms();
+
+	if (last_offset_ms != 0 && Abs(offset_ms - last_offset_ms) > CLOCK_JUMP_MS)
+		look_at_all_databases();
+	last_offset_ms = offset_ms;
+}
+
 /* Milliseconds until a database is due; a latch may come earlier. */
 static long
 sleep_ms(void)
@@ -358,6 +375,7 @@ signalsmith_launcher_main(Datum arg)
 	{
 		bool		may_start;
 
+		notice_clock_jump();
 		if (GetCurrentTimestamp() >= next_rescan)
 			scan_databases();
 		MemoryContextSwitchTo(TopMemoryContext);

@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "commands/dbcommands.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -71,7 +73,8 @@ typedef struct RunnableRun
 	Oid			owner;
 	const char *obstacle;		/* why its sync may not run; or NULL */
 	int64		lease;
-	bool		abandoned;		/* its runner is there, but gives no sign of life */
+	int			stale_pid;		/* a runner that gives no sign of life; or 0 */
+	bool		dismissed;		/* it has been asked to leave */
 	bool		crashed;		/* the server did, while a runner was at it */
 	int			crashes;		/* before that, since it last got anywhere */
 	int			starts;			/* likewise */
@@ -80,11 +83,14 @@ typedef struct RunnableRun
 /*
  * The first queued run of each sync that has none running, and running ones
  * whose runner is gone or has let its lease run out; oldest first.  A run that
- * was started in vain waits before the next try.
+ * was started in vain waits before the next try, a minute at most: if it is more,
+ * the clock went back.
  */
 static const char *const runnable_query =
 "SELECT r.id, m.owner::oid::int8, signalsmith._obstacle_of(s.id), r.lease,"
-"  r.status = 'running' AND r.phase = 'deliver' AND r.lease_until < clock_timestamp(),"
+"  (SELECT a.pid FROM pg_stat_get_activity(r.runner_pid) a"
+"   WHERE r.status = 'running' AND a.backend_start = r.runner_started_at)::int8,"
+"  r.dismissed,"
 "  r.runner_started_at > pg_postmaster_start_time() AND r.runner_started_at < $2,"
 "  r.crashes::int8, r.starts::int8"
 " FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id"
@@ -96,7 +102,8 @@ static const char *const runnable_query =
 "    NOT EXISTS (SELECT FROM pg_stat_get_activity(r.runner_pid) a"
 "                WHERE a.backend_start = r.runner_started_at)"
 "    OR r.phase = 'deliver' AND r.lease_until < clock_timestamp()))"
-"  AND (r.start_after IS NULL OR r.start_after <= clock_timestamp())"
+"  AND (r.start_after IS NULL OR r.start_after <= clock_timestamp()"
+"   OR r.start_after > clock_timestamp() + interval '2 minutes')"
 " ORDER BY r.queued_at, r.id LIMIT $1";
 
 /*
@@ -120,6 +127,10 @@ static const char *const lock_run_query =
 static const char *const note_start_query =
 "UPDATE signalsmith.run SET starts = starts + 1, crashes = crashes + $2,"
 "  start_after = clock_timestamp() + make_interval(secs => CASE WHEN starts < 10 THEN least(8, 2 ^ starts) ELSE 60 END)"
+" WHERE id = $1";
+
+static const char *const dismiss_query =
+"UPDATE signalsmith.run SET dismissed = true, start_after = clock_timestamp() + interval '2 seconds'"
 " WHERE id = $1";
 
 static const char *const forget_start_query =
@@ -227,10 +238,11 @@ read_runnable(RunnableRun *runs, int size, MemoryContext context)
 		runs[i].owner = (Oid) scope_int64(i, 2);
 		runs[i].obstacle = scope_text(i, 3, context);
 		runs[i].lease = scope_int64(i, 4);
-		runs[i].abandoned = scope_bool(i, 5);
-		runs[i].crashed = scope_bool(i, 6);
-		runs[i].crashes = (int) scope_int64(i, 7);
-		runs[i].starts = (int) scope_int64(i, 8);
+		runs[i].stale_pid = (int) scope_int64(i, 5);
+		runs[i].dismissed = scope_bool(i, 6);
+		runs[i].crashed = scope_bool(i, 7);
+		runs[i].crashes = (int) scope_int64(i, 8);
+		runs[i].starts = (int) scope_int64(i, 9);
 	}
 	scope_leave(&scope);
 	transaction_commit();
@@ -277,7 +289,7 @@ refuse_run(const RunnableRun *run)
 
 /* False when somebody else has locked the run. */
 static bool
-note_start(const RunnableRun *run, const char *query)
+update_run(const RunnableRun *run, const char *query)
 {
 	Scope		scope;
 	bool		locked;
@@ -295,6 +307,19 @@ note_start(const RunnableRun *run, const char *query)
 	return locked;
 }
 
+/*
+ * A runner that gives no sign of life is asked to leave, for it may be the clock
+ * that was set; if it is still there the next time, the run is taken from it.
+ */
+static StartOutcome
+dismiss_runner(const RunnableRun *run)
+{
+	if (!update_run(run, dismiss_query))
+		return START_LOCKED;
+	(void) kill(run->stale_pid, SIGTERM);
+	return START_DONE;
+}
+
 /* The start is noted before: it counts if it brings the server down. */
 static StartOutcome
 start_run(const RunnableRun *run)
@@ -302,19 +327,21 @@ start_run(const RunnableRun *run)
 	RunnerOrder order = {MyDatabaseId, run->owner, run->run_id, -1};
 	StartOutcome outcome = START_LOCKED;
 
+	if (run->stale_pid != 0 && !run->dismissed)
+		return dismiss_runner(run);
 	if (shared_state_exists())
 	{
-		if (!run->abandoned && runner_slot_is_taken(MyDatabaseId, run->run_id))
+		if (run->stale_pid == 0 && runner_slot_is_taken(MyDatabaseId, run->run_id))
 			return START_DONE;
 		order.slot = runner_slot_take(MyDatabaseId, run->run_id);
 		if (order.slot < 0)
 			return START_WAITS;
 	}
-	if (note_start(run, note_start_query))
+	if (update_run(run, note_start_query))
 	{
 		if (runner_start(&order))
 			return START_DONE;
-		(void) note_start(run, forget_start_query);
+		(void) update_run(run, forget_start_query);
 		outcome = START_STARVED;
 	}
 	runner_slot_free(order.slot, order.database, order.run_id);

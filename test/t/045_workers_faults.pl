@@ -25,12 +25,26 @@ $node->create_webhook_sync(
 	config => { batch_size => 100 }, options => { max_in_flight => 1 });
 $node->run_sync('people');
 
+# --- a runner that was taken over can record nothing
+$recorder->reset;
+$recorder->rules({ phase => 'after_apply', nth => 3, hold => 1 });
+$node->sql(q{UPDATE people SET name = name || '.'});
+my $run = $node->trigger('people');
+$recorder->wait_for(held => 1);
+ok($node->poll_query_until('postgres', "SELECT rows_updated = 200 FROM signalsmith.runs WHERE id = '$run'"), 'two batches are recorded');
+$node->sql('UPDATE signalsmith.run SET lease = lease + 1 WHERE id = ' . $run =~ s/run_//r);
+$recorder->rules;
+$recorder->release;
+is($node->wait_for_run($run)->{rows_updated}, 1000, 'each row is counted once');
+like(slurp_file($node->logfile), qr/run "\Q$run\E" was taken over by another runner/, 'a runner notices that it was taken over');
+$node->check_delivery($recorder, $whole, 'nothing is lost', crashes => 1);
+
 # --- a runner is stopped, its lease runs out, another one takes over, and then
 # the first one wakes up
 $recorder->reset;
 $recorder->rules({ phase => 'after_apply', nth => 3, hold => 1 });
 $node->sql(q{UPDATE people SET name = name || '.'});
-my $run = $node->trigger('people');
+$run = $node->trigger('people');
 $recorder->wait_for(held => 1);
 my $stopped = $node->runner_pid;
 my $lease_query = 'SELECT lease FROM signalsmith.run WHERE id = ' . $run =~ s/run_//r;
@@ -42,8 +56,7 @@ $recorder->wait_for(held => 1);
 ok($node->poll_query_until('postgres', "SELECT ($lease_query) > $lease"), 'a run is taken over when its runner gives no sign of life');
 kill 'CONT', $stopped;
 $node->wait_until('the first runner has left', sub { !kill 0, $stopped });
-like(slurp_file($node->logfile), qr/run "\Q$run\E" was taken over by another runner/, 'the first runner notices');
-is($node->run($run)->{status}, 'running', 'its end is not the end of the run');
+is($node->run($run)->{status}, 'running', 'the first runner leaves: its end is not the end of the run');
 $recorder->rules;
 $recorder->release;
 my $end = $node->wait_for_run($run);
