@@ -127,7 +127,7 @@ CREATE FUNCTION signalsmith._keep_cron_job(kept_sync bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     job_name CONSTANT text := 'signalsmith sync_' || kept_sync;
-    command CONSTANT text := format('SELECT signalsmith.trigger_sync(''sync_%s'')', kept_sync);
+    job_command CONSTANT text := format('SELECT signalsmith.trigger_sync(''sync_%s'')', kept_sync);
     obstacle record := signalsmith._cron_obstacle();
     kept record;
     job bigint;
@@ -142,15 +142,17 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT jobid INTO job FROM cron.job WHERE jobname = job_name;
-    IF job IS NOT NULL AND kept.owner IS NULL THEN
-        PERFORM cron.unschedule(job);
-    ELSIF job IS NOT NULL AND NOT kept.active THEN
+    -- A job's name is unique for each role only, so that somebody else may have
+    -- one of this name; only one that does what ours does is taken away.
+    PERFORM cron.unschedule(jobid) FROM cron.job
+    WHERE jobname = job_name AND command = job_command AND username IS DISTINCT FROM kept.owner;
+    SELECT jobid INTO job FROM cron.job WHERE jobname = job_name AND username = kept.owner;
+    IF job IS NOT NULL AND NOT kept.active THEN
         PERFORM cron.alter_job(job, active => false);
     ELSIF job IS NOT NULL THEN
-        PERFORM cron.alter_job(job, kept.expression, command, current_database()::text, kept.owner, true);
+        PERFORM cron.alter_job(job, kept.expression, job_command, current_database()::text, kept.owner, true);
     ELSIF kept.active THEN
-        PERFORM cron.schedule_in_database(job_name, kept.expression, command, current_database()::text, kept.owner, true);
+        PERFORM cron.schedule_in_database(job_name, kept.expression, job_command, current_database()::text, kept.owner, true);
     END IF;
 END
 $$;

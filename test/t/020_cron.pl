@@ -97,6 +97,16 @@ like(jobs(), qr/^signalsmith sync_2\|30 4 \* \* \*\|t$/m, 'what get_sync shows c
 $node->sql(schedule('slow', '{"type": "manual"}'));
 unlike(jobs(), qr/sync_2/, 'after a manual schedule');
 $node->sql(schedule('slow', '30 4 * * *'), role => q("Ann's"));
+
+# Another role's job of the same name is not taken for ours.
+$node->sql(q{CREATE ROLE "AAA" LOGIN; GRANT USAGE ON SCHEMA cron TO "AAA"; GRANT EXECUTE ON FUNCTION cron.schedule(text, text, text) TO "AAA"});
+$node->sql(q{SELECT cron.schedule('signalsmith sync_2', '5 5 5 5 *', 'SELECT 1')}, role => q("AAA"));
+$node->sql(q{UPDATE cron.job SET jobid = jobid + 1000 WHERE jobname = 'signalsmith sync_2' AND username <> 'AAA'; CLUSTER cron.job USING job_pkey});
+$node->sql(q{SELECT signalsmith.pause_sync('slow')}, role => q("Ann's"));
+is($node->sql(q{SELECT username, command, active FROM cron.job WHERE jobname = 'signalsmith sync_2' ORDER BY username}),
+	q{AAA|SELECT 1|t} . "\nAnn's|SELECT signalsmith.trigger_sync('sync_2')|f", 'a namesake of another role is left alone');
+$node->sql(q{SELECT signalsmith.resume_sync('slow')}, role => q("Ann's"));
+$node->sql(q{SELECT cron.unschedule(jobid) FROM cron.job WHERE username = 'AAA'});
 $node->sql(q{BEGIN; SELECT signalsmith.pause_sync('slow'); ROLLBACK});
 like(jobs(), qr/^signalsmith sync_2\|30 4 \* \* \*\|t$/m, 'what is rolled back has not happened');
 
