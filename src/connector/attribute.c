@@ -32,12 +32,17 @@ default_class(const Attribution *attribution)
 	int			status = attribution->answer->status;
 	Operation	operation = attribution->batch->operation;
 	size_t		length;
+	bool		idempotent = attribution->operation->idempotent;
 
 	if (status >= 200 && status < 300)
 		return CLASS_OK;
 	if (status >= 500)
-		return status == 503 && header_find(attribution->answer->headers, "Retry-After", &length) ?
-			CLASS_THROTTLED : CLASS_RETRY;
+	{
+		if (status == 503 && header_find(attribution->answer->headers, "Retry-After", &length))
+			return CLASS_THROTTLED;
+		/* It may have been done before that went wrong. */
+		return idempotent ? CLASS_RETRY : CLASS_UNKNOWN;
+	}
 	switch (status)
 	{
 		case 401:
@@ -59,7 +64,7 @@ default_class(const Attribution *attribution)
 		case 409:
 			if (attribution->operation->uses_version)
 				return CLASS_CONFLICT;
-			return operation == OPERATION_CREATE && !attribution->operation->idempotent ?
+			return operation == OPERATION_CREATE && !idempotent ?
 				CLASS_EXISTS : CLASS_RETRY;
 		case 412:
 			return attribution->operation->uses_version ? CLASS_CONFLICT : CLASS_REJECT_BATCH;
@@ -138,7 +143,9 @@ attribute_answer(Attribution *attribution)
 		(answer->body_length > 0 || respond->rows.mode != ATTRIBUTE_ALL))
 	{
 		/* Something else answered in the destination's place, or broke. */
-		set_all(attribution, answer->body_length > 0 && !answer->body_cut ? CLASS_RETRY : CLASS_UNKNOWN,
+		set_all(attribution,
+				answer->body_length > 0 && !answer->body_cut && attribution->operation->idempotent ?
+				CLASS_RETRY : CLASS_UNKNOWN,
 				"unexpected_answer",
 				answer->body_cut ? "the answer is longer than is read" :
 				answer->body_length == 0 ? "the answer is empty" :

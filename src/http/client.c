@@ -6,13 +6,13 @@
  */
 #include "postgres.h"
 
-#include <curl/curl.h>
 #include <unistd.h>
 
 #include "storage/fd.h"
 
 #include "base/settings.h"
 #include "http/client.h"
+#include "http/libcurl.h"
 
 /* A certificate comes first, or after some words about it. */
 #define LOOKED_AT 16384

@@ -2,7 +2,7 @@
  * transport.h
  *		Many HTTP requests in flight at once, in one process, without blocking.
  *
- * The only user of libcurl.  Nothing is ever raised from inside libcurl; a
+ * Nothing of libcurl shows here, and nothing is ever raised from inside it; a
  * transport owns its malloc'ed memory through the memory context it was made
  * in, so an error anywhere frees it.  No transaction may be open while requests
  * are in flight; this is checked, but see transport_permit_transaction().

@@ -8,8 +8,7 @@
  */
 #include "postgres.h"
 
-#include <curl/curl.h>
-
+#include "http/libcurl.h"
 #include "http/url.h"
 
 static bool

@@ -10,7 +10,8 @@
  *	exists, conflict		sent once more, with what a lookup finds
  *	reject_batch, too_large	two halves, until the bad record is alone
  *	retry, unknown			the same bytes and key again, later, up to
- *							max_attempts; then failed, outcome unknown
+ *							max_attempts; then failed, outcome unknown.  What is
+ *							not idempotent is not repeated when it is unknown
  *	throttled, not sent		again, later: the destination's state, so it counts
  *							against no row
  *	auth, fatal				nothing further is sent
@@ -74,6 +75,13 @@ handle_conflict(Delivery *delivery, PendingBatch *pending, int index,
 	return 0;
 }
 
+/* May a batch be sent again whose outcome nobody knows? */
+static bool
+may_repeat(const Delivery *delivery, const PendingBatch *pending)
+{
+	return connector_is_idempotent(delivery->connector, pending->operation);
+}
+
 /*
  * Acts on the outcome of each record; those to be sent again stay open.
  * Returns how many.
@@ -109,7 +117,8 @@ settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answ
 				break;
 			case CLASS_RETRY:
 			case CLASS_UNKNOWN:
-				if (give_up)
+				if (give_up ||
+					(outcome->class == CLASS_UNKNOWN && !may_repeat(delivery, pending)))
 					delivery_fail_record(delivery, pending, i, true, answer->status,
 									  describe_code(delivery, outcome),
 									  describe_outcome(delivery, answer, outcome));
@@ -171,13 +180,12 @@ heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 }
 
 static void
-count_given_up(Delivery *delivery, const HttpAnswer *answer)
+count_given_up(Delivery *delivery, const PendingBatch *pending, const HttpAnswer *answer)
 {
 	if (++delivery->given_up_in_a_row >= GIVEN_UP_IN_A_ROW)
 		delivery_stop(delivery, DELIVERY_UNREACHABLE,
-					  psprintf("%d batches in a row failed after %d attempts each: %s",
-							   delivery->given_up_in_a_row,
-							   delivery->definition->max_attempts,
+					  psprintf("%d batches in a row failed, the last at attempt %d: %s",
+							   delivery->given_up_in_a_row, pending->attempts,
 							   answer->error ? answer->error :
 							   psprintf("HTTP status %d", answer->status)));
 }
@@ -204,6 +212,7 @@ handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *ans
 {
 	RecordOutcome *outcomes = palloc0(pending->count * sizeof(RecordOutcome));
 	bool		give_up = pending->attempts >= delivery->definition->max_attempts;
+	bool		given_up;
 	int64		not_before_ms;
 	int			open;
 
@@ -217,11 +226,13 @@ handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *ans
 	if (outcomes_are(outcomes, pending->count, CLASS_EXISTS, CLASS_CONFLICT))
 		not_before_ms = 0;		/* nothing is to be waited for */
 
+	given_up = give_up || (!may_repeat(delivery, pending) &&
+						   find_class(outcomes, pending->count, CLASS_UNKNOWN) != NULL);
 	open = settle_records(delivery, pending, answer, outcomes, give_up);
 	if (open < pending->count)
 	{
-		if (give_up && find_class(outcomes, pending->count, CLASS_OK) == NULL)
-			count_given_up(delivery, answer);
+		if (given_up && find_class(outcomes, pending->count, CLASS_OK) == NULL)
+			count_given_up(delivery, pending, answer);
 		batch_queue_done(delivery->queue, pending, not_before_ms);
 	}
 	else

@@ -118,6 +118,30 @@ send_batch(Delivery *delivery, PendingBatch *pending)
 	MemoryContextSwitchTo(old_context);
 }
 
+/* Fails what is open of a batch that may have arrived, for all we know. */
+static void
+give_up_batch(Delivery *delivery, PendingBatch *pending, const char *message)
+{
+	const Bundle *bundle = pending->loaded->bundle;
+
+	for (int i = 0; i < pending->count; i++)
+	{
+		if (bundle->outcomes[pending->first + i] == OUTCOME_OPEN)
+			delivery_fail_record(delivery, pending, i, true, 0, "no_answer", message);
+	}
+}
+
+/*
+ * Whether an earlier runner, which is gone, may have sent the batch, and sending
+ * it twice would do harm.  What it began, it has noted by whole bundles.
+ */
+static bool
+must_not_be_repeated(const Delivery *delivery, const PendingBatch *pending)
+{
+	return pending->records == NULL && pending->loaded->bundle->attempts > 1 &&
+		!connector_is_idempotent(delivery->connector, pending->operation);
+}
+
 static void
 send_batches(Delivery *delivery)
 {
@@ -132,6 +156,13 @@ send_batches(Delivery *delivery)
 			break;
 		if (pending->records == NULL && !lookup_prepare_batch(delivery, pending))
 			continue;
+		if (must_not_be_repeated(delivery, pending))
+		{
+			give_up_batch(delivery, pending,
+						  "an earlier process may have sent it, and it cannot be sent twice without harm");
+			batch_queue_done(delivery->queue, pending, 0);
+			continue;
+		}
 		if (!destination_gate_enter(delivery->gate))
 		{
 			batch_queue_put_back(delivery->queue, pending, now_ms);
@@ -174,19 +205,6 @@ record_group(Delivery *delivery)
 	batch_queue_forget_settled(delivery->queue);
 }
 
-static void
-give_up_batch(Delivery *delivery, PendingBatch *pending)
-{
-	const Bundle *bundle = pending->loaded->bundle;
-
-	for (int i = 0; i < pending->count; i++)
-	{
-		if (bundle->outcomes[pending->first + i] == OUTCOME_OPEN)
-			delivery_fail_record(delivery, pending, i, true, 0, "no_answer",
-							  "the run ended before an answer came");
-	}
-}
-
 /*
  * Of what a stopped run leaves behind, some may have arrived: what is in
  * flight, what was to be repeated, what an earlier runner of this run had begun
@@ -195,6 +213,7 @@ give_up_batch(Delivery *delivery, PendingBatch *pending)
 static void
 give_up_unanswered(Delivery *delivery)
 {
+	static const char ended_early[] = "the run ended before an answer came";
 	dlist_iter	iter;
 
 	if (!delivery->stopping)
@@ -204,7 +223,7 @@ give_up_unanswered(Delivery *delivery)
 		PendingBatch *pending = dlist_container(PendingBatch, node, iter.cur);
 
 		if (pending->records == NULL)
-			give_up_batch(delivery, pending);
+			give_up_batch(delivery, pending, ended_early);
 	}
 
 	for (;;)
@@ -223,7 +242,7 @@ give_up_unanswered(Delivery *delivery)
 			break;
 		if (pending->records == NULL &&
 			(pending->ambiguous || pending->loaded->bundle->attempts > 1))
-			give_up_batch(delivery, pending);
+			give_up_batch(delivery, pending, ended_early);
 		batch_queue_drop(delivery->queue, pending);
 	}
 }
