@@ -5,7 +5,8 @@
 
 PUT /people/ID stores a person, DELETE /people/ID removes one, GET /people/ID shows
 one, GET /people shows how many there are.  What changes something needs the header
-"Authorization: Bearer let-me-in", and an e-mail address needs an @.
+"Authorization: Bearer let-me-in", and an e-mail address needs an @.  POST /messages
+prints a message.
 """
 
 import http.server
@@ -45,6 +46,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(422, {"error": "email: not an e-mail address"})
             return
         PEOPLE[self.path] = person
+        self.answer(200, {"ok": True})
+
+    def do_POST(self):
+        print(json.loads(self.read())["text"], flush=True)
         self.answer(200, {"ok": True})
 
     def do_DELETE(self):
