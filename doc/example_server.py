@@ -25,7 +25,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def read(self):
         """The body, which must be read even if the answer does not depend on it."""
@@ -57,6 +58,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.is_welcome():
             found = PEOPLE.pop(self.path, None)
             self.answer(200 if found else 404, {"deleted": bool(found)})
+
+    def do_HEAD(self):
+        if self.is_welcome():
+            self.answer(200, {"ok": True})
 
     def do_GET(self):
         if self.path == "/people":

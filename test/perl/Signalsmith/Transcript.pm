@@ -96,8 +96,8 @@ sub run_session
 	return join '', map { "$_->{prompt} $_->{statement}" . (shift(@outputs) // '') } @$session;
 }
 
-# A transcript without what differs each time: times, durations, speeds, random
-# ids, and the widths of columns that hold them.
+# A transcript without what differs each time or on each machine: times, durations,
+# random ids, PostgreSQL's major version, and the widths of columns that hold them.
 sub plain
 {
 	my ($text) = @_;
@@ -105,6 +105,7 @@ sub plain
 	$text =~ s/\d\d:\d\d:\d\d\.\d+/DURATION/g;
 	$text =~ s/\b\d+(\.\d+)? (ms|s)\b/DURATION/g;
 	$text =~ s/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/UUID/g;
+	$text =~ s/\bpostgresql-\d+-/postgresql-MAJOR-/g;
 	$text =~ s/-{3,}/--/g;
 	$text =~ s/[ \t]+/ /g;
 	$text =~ s/ $//mg;
