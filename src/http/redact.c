@@ -217,8 +217,9 @@ redact_patterns(const char *text)
 		if (is_scheme(value, p - value) && *p == ' ')
 			value = p + 1;
 		appendBinaryStringInfo(&out, word, value - word);
-		appendStringInfoString(&out, redacted);
 		p = value;
+		if (!ends_value(*p))
+			appendStringInfoString(&out, redacted);
 		while (!ends_value(*p))
 			p++;
 	}
