@@ -17,6 +17,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -56,6 +57,23 @@ extension_lookup(Oid *owner, char **version)
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 	return found;
+}
+
+/*
+ * DROP EXTENSION locks the extension first and its tables after that, in an
+ * order of its own.  So do we, until the end of the transaction: then one waits
+ * for the other, and no deadlock comes of it.  The extension may be gone, or be
+ * another one, by the time we have the lock.
+ */
+static Oid
+lock_extension(Oid *owner)
+{
+	Oid			extension = extension_lookup(owner, NULL);
+
+	if (!OidIsValid(extension))
+		return InvalidOid;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	return extension_lookup(owner, NULL) == extension ? extension : InvalidOid;
 }
 
 static void
@@ -121,7 +139,7 @@ scope_enter(Scope *scope)
 {
 	Oid			owner;
 
-	check_extension(extension_lookup(&owner, NULL));
+	check_extension(lock_extension(&owner));
 
 	GetUserIdAndSecContext(&scope->user_id, &scope->security_context);
 	SetUserIdAndSecContext(owner,
