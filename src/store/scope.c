@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 
 #include "store/scope.h"
 
@@ -56,6 +57,30 @@ extension_lookup(Oid *owner, char **version)
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 	return found;
+}
+
+LockAcquireResult
+extension_lock(Oid extension, bool wait)
+{
+	LOCKTAG		tag;
+	LockAcquireResult result;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	result = LockAcquire(&tag, AccessShareLock, false, !wait);
+	if (result == LOCKACQUIRE_OK)
+		AcceptInvalidationMessages();
+	return result;
+}
+
+/* Looks the extension up and locks it; whoever has waited looks again. */
+static Oid
+lookup_and_lock(Oid *owner)
+{
+	Oid			extension = extension_lookup(owner, NULL);
+
+	if (OidIsValid(extension) && extension_lock(extension, true) == LOCKACQUIRE_OK)
+		extension = extension_lookup(owner, NULL);
+	return extension;
 }
 
 static void
@@ -121,7 +146,7 @@ scope_enter(Scope *scope)
 {
 	Oid			owner;
 
-	check_extension(extension_lookup(&owner, NULL));
+	check_extension(lookup_and_lock(&owner));
 
 	GetUserIdAndSecContext(&scope->user_id, &scope->security_context);
 	SetUserIdAndSecContext(owner,
