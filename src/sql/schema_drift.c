@@ -118,8 +118,11 @@ can_read_our_tables(void)
 	static const char *const tables[] = {"model_input", "model", "sync"};
 	Oid			owner;
 	Oid			namespace;
+	Oid			extension;
 
-	if (creating_extension || !extension_lookup(&owner, NULL))
+	if (creating_extension ||
+		!OidIsValid(extension = extension_lookup(&owner, NULL)) ||
+		extension_lock(extension, false) == LOCKACQUIRE_NOT_AVAIL)
 		return false;
 	namespace = get_namespace_oid("signalsmith", true);
 	for (int i = 0; i < (int) lengthof(tables); i++)

@@ -17,11 +17,11 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 
 #include "store/scope.h"
 
@@ -59,21 +59,28 @@ extension_lookup(Oid *owner, char **version)
 	return found;
 }
 
-/*
- * DROP EXTENSION locks the extension first and its tables after that, in an
- * order of its own.  So do we, until the end of the transaction: then one waits
- * for the other, and no deadlock comes of it.  The extension may be gone, or be
- * another one, by the time we have the lock.
- */
+LockAcquireResult
+extension_lock(Oid extension, bool wait)
+{
+	LOCKTAG		tag;
+	LockAcquireResult result;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	result = LockAcquire(&tag, AccessShareLock, false, !wait);
+	if (result == LOCKACQUIRE_OK)
+		AcceptInvalidationMessages();
+	return result;
+}
+
+/* Looks the extension up and locks it; whoever has waited looks again. */
 static Oid
-lock_extension(Oid *owner)
+lookup_and_lock(Oid *owner)
 {
 	Oid			extension = extension_lookup(owner, NULL);
 
-	if (!OidIsValid(extension))
-		return InvalidOid;
-	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-	return extension_lookup(owner, NULL) == extension ? extension : InvalidOid;
+	if (OidIsValid(extension) && extension_lock(extension, true) == LOCKACQUIRE_OK)
+		extension = extension_lookup(owner, NULL);
+	return extension;
 }
 
 static void
@@ -139,7 +146,7 @@ scope_enter(Scope *scope)
 {
 	Oid			owner;
 
-	check_extension(lock_extension(&owner));
+	check_extension(lookup_and_lock(&owner));
 
 	GetUserIdAndSecContext(&scope->user_id, &scope->security_context);
 	SetUserIdAndSecContext(owner,

@@ -15,6 +15,7 @@
 
 #include "postgres.h"
 
+#include "storage/lock.h"
 #include "utils/jsonb.h"
 
 typedef struct Scope
@@ -30,6 +31,13 @@ typedef struct Scope
  * and, unless version is NULL, its version (palloc'ed).  Needs a transaction.
  */
 extern Oid	extension_lookup(Oid *owner, char **version);
+
+/*
+ * Keeps the extension from being dropped until the transaction ends.  Each scope
+ * does it first: who locks our tables without it, in an order of his own, and
+ * DROP EXTENSION, in another, would wait for each other.
+ */
+extern LockAcquireResult extension_lock(Oid extension, bool wait);
 
 /* Enters the scope and connects to SPI; the owner is looked up each time. */
 extern void scope_enter(Scope *scope);
