@@ -84,14 +84,14 @@ for my $case (
 {
 	my ($what, $query, $error) = @$case;
 	$node->sql(q{ALTER ROLE ann SET statement_timeout = '500ms'});
-	$node->sql('SELECT signalsmith.update_model(' . quote('people', { query => $query }) . ')');
+	$node->sql('SELECT signalsmith.update_model(' . join(', ', quote('people', { query => $query })) . ')');
 	my $run = $node->run_sync('people');
 	$node->run_is($run, { status => 'failed', requests => 0, rows_deleted => 0 }, "$what in the middle of the query: nothing is sent");
 	like($run->{error}, $error, "$what: the run says so");
 	is(records(), 1000, "$what: nothing is deleted");
 	$node->sql(q{ALTER ROLE ann RESET statement_timeout});
 }
-$node->sql('SELECT signalsmith.update_model(' . quote('people', { query => 'SELECT id, name FROM people' }) . ')');
+$node->sql('SELECT signalsmith.update_model(' . join(', ', quote('people', { query => 'SELECT id, name FROM people' })) . ')');
 
 # --- a copy of a database in the same cluster, made in the middle of a run
 $recorder->reset;
