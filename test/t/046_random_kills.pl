@@ -41,14 +41,6 @@ $recorder->rules(
 	{ probability => 0.01, seed => $seed + 2, phase => 'mid_answer', drop => 1 },
 	{ probability => 0.01, seed => $seed + 3, phase => 'before_read', reset => 1 });
 
-# The result of a query; nothing while the server is not there.
-sub ask
-{
-	my ($sql) = @_;
-	my ($status, $output) = $node->psql('postgres', $sql);
-	return $status == 0 ? $output : '';
-}
-
 # Some rows are updated, some deleted, some come (back).
 sub change_rows
 {
@@ -71,12 +63,12 @@ sub let_it_work
 	my ($confirmed) = @_;
 	my $target = $requests + int rand 60;
 	$node->wait_until('the run goes on', sub {
-		my $answer = ask(q{SELECT signalsmith.trigger_sync('people'), (SELECT sum(rows_created + rows_updated + rows_deleted) FROM signalsmith.runs)
+		my $answer = $node->ask(q{SELECT signalsmith.trigger_sync('people'), (SELECT sum(rows_created + rows_updated + rows_deleted) FROM signalsmith.runs)
 			WHERE NOT EXISTS (SELECT FROM signalsmith.runs WHERE status IN ('queued', 'running'))});
 		change_rows() if $answer;
 		return 0 if $recorder->figures->{requests} < $target;
 		return 1 unless $confirmed;
-		my $now = ask('SELECT sum(rows_created + rows_updated + rows_deleted) FROM signalsmith.runs');
+		my $now = $node->ask('SELECT sum(rows_created + rows_updated + rows_deleted) FROM signalsmith.runs');
 		return 0 if $now eq '' || $now eq $progress;
 		$progress = $now;
 		return 1 });
@@ -88,7 +80,7 @@ sub let_it_work
 sub find_process
 {
 	my ($type) = @_;
-	return ask("SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' LIMIT 1");
+	return $node->ask("SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' LIMIT 1");
 }
 
 my @events = ((map { 'KILL' } 1 .. $kills), (map { 'TERM' } 1 .. $terminations));

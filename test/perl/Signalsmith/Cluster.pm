@@ -61,6 +61,15 @@ sub sql
 	return $self->safe_psql($options{database} // 'postgres', $sql);
 }
 
+# The result of a query, or nothing while the server is not there: a psql that
+# could not connect may be gone before its input is written.
+sub ask
+{
+	my ($self, $sql) = @_;
+	my ($status, $output) = eval { $self->psql('postgres', $sql) };
+	return defined $status && $status == 0 ? $output : '';
+}
+
 # Runs SQL that must fail, and returns the error.
 sub sql_error
 {
@@ -270,9 +279,8 @@ sub kill_and_wait_for_restart
 	$self->wait_until(
 		'the server restarts',
 		sub {
-			my ($status, $output) = $self->psql('postgres',
-				q{SELECT pid, backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
-			return $status == 0 && $output ne $started;
+			my $now = $self->ask(q{SELECT pid, backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
+			return $now ne '' && $now ne $started;
 		});
 	return;
 }
