@@ -3,6 +3,7 @@
 --     created -> active <-> paused       active -> error (by failing runs)
 --     created, paused, error -> active   by resume_sync
 --     any -> archived -> paused          by archive_sync, restore_sync
+--     any -> gone                        by delete_sync
 --
 -- A sync becomes active with its first run or by resume_sync.  A sync that is
 -- created or active runs on its schedule; a manual trigger works in paused too.
@@ -148,33 +149,23 @@ CREATE FUNCTION signalsmith.restore_sync(sync text) RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.restore_sync(text) IS 'brings an archived sync back; it is paused then';
 
--- Resetting and deleting need that nobody is at work.
-CREATE FUNCTION signalsmith._lock_without_live_run(locked_sync bigint, action text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    sync_name text;
-    live bigint;
-BEGIN
-    SELECT name INTO sync_name FROM signalsmith.sync WHERE id = locked_sync FOR UPDATE;
-    PERFORM FROM signalsmith.run WHERE sync_id = locked_sync AND status IN ('queued', 'running') FOR UPDATE;
-    SELECT id INTO live FROM signalsmith.run WHERE sync_id = locked_sync AND status = 'running';
-    IF FOUND THEN
-        RAISE EXCEPTION 'cannot % sync "%" while it is running', action, sync_name
-            USING ERRCODE = 'object_in_use',
-            DETAIL = format('Run "run_%s" is under way.', live),
-            HINT = format('Wait for it, or run SELECT signalsmith.cancel_run(''run_%s''), then try again.', live);
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION signalsmith._lock_without_live_run(bigint, text) IS
-    'locks a sync and the run that waits; refused while one is under way';
-
+-- The snapshot is not taken from under a runner.
 CREATE FUNCTION signalsmith._reset_sync(caller regrole, sync text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     forgotten bigint := signalsmith._find(caller, 'sync', sync, true);
+    sync_name text;
+    live bigint;
 BEGIN
-    PERFORM signalsmith._lock_without_live_run(forgotten, 'reset');
+    SELECT name INTO sync_name FROM signalsmith.sync WHERE id = forgotten FOR UPDATE;
+    PERFORM FROM signalsmith.run WHERE sync_id = forgotten AND status IN ('queued', 'running') FOR UPDATE;
+    SELECT id INTO live FROM signalsmith.run WHERE sync_id = forgotten AND status = 'running';
+    IF FOUND THEN
+        RAISE EXCEPTION 'cannot reset sync "%" while it is running', sync_name
+            USING ERRCODE = 'object_in_use',
+            DETAIL = format('Run "run_%s" is under way.', live),
+            HINT = format('Wait for it, or run SELECT signalsmith.cancel_run(''run_%s''), then try again.', live);
+    END IF;
     DELETE FROM signalsmith.segment WHERE sync_id = forgotten;
 
     -- Deletes that wait for approval, or are approved, come from the snapshot.

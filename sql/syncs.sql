@@ -603,12 +603,16 @@ CREATE FUNCTION signalsmith.update_sync(ref text, changes jsonb) RETURNS void
 COMMENT ON FUNCTION signalsmith.update_sync(text, jsonb) IS
     'changes a sync: keys are those of create_sync, an absent one stays as it is; another model must be of the same owner; options and field mappings are replaced as a whole';
 
+-- A run that is under way is cancelled first: its runner is told when this
+-- transaction commits, and can record nothing any more.
 CREATE FUNCTION signalsmith._delete_sync(caller regrole, ref text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     deleted bigint := signalsmith._find(caller, 'sync', ref, true);
 BEGIN
-    PERFORM signalsmith._lock_without_live_run(deleted, 'delete');
+    PERFORM FROM signalsmith.sync WHERE id = deleted FOR UPDATE;
+    PERFORM FROM signalsmith.run WHERE sync_id = deleted AND status IN ('queued', 'running') FOR UPDATE;
+    PERFORM signalsmith._request_cancel(id) FROM signalsmith.run WHERE sync_id = deleted AND status = 'running';
     DELETE FROM signalsmith.outbox WHERE run_id IN (SELECT id FROM signalsmith.run WHERE sync_id = deleted);
     DELETE FROM signalsmith.row_failure WHERE sync_id = deleted;
     DELETE FROM signalsmith.segment WHERE sync_id = deleted;
@@ -622,4 +626,4 @@ COMMENT ON FUNCTION signalsmith._delete_sync(regrole, text) IS 'private part of 
 CREATE FUNCTION signalsmith.delete_sync(ref text) RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.delete_sync(text) IS
-    'deletes a sync with its runs, its row errors and its snapshot; what it has sent stays at the destination';
+    'deletes a sync with its runs, its row errors and its snapshot; a run that is under way is cancelled; what it has sent stays at the destination';

@@ -151,8 +151,12 @@ CREATE TABLE signalsmith.run (
     error           text
 );
 CREATE INDEX run_sync ON signalsmith.run (sync_id, id);
+CREATE INDEX run_live ON signalsmith.run (queued_at) WHERE status IN ('queued', 'running');
+CREATE INDEX run_started ON signalsmith.run (started_at) WHERE started_at IS NOT NULL;
 CREATE UNIQUE INDEX run_one_queued ON signalsmith.run (sync_id) WHERE status = 'queued' AND planned_at IS NULL;
 CREATE UNIQUE INDEX run_one_running ON signalsmith.run (sync_id) WHERE status = 'running';
+COMMENT ON INDEX signalsmith.run_live IS 'the few that the scheduler looks at, however long the history';
+COMMENT ON INDEX signalsmith.run_started IS 'which owners had their turn last';
 COMMENT ON INDEX signalsmith.run_one_queued IS 'triggers coalesce; a run of approved deletes, planned when it is queued, stands apart';
 COMMENT ON COLUMN signalsmith.run.deletes_held IS 'deletes of this run that wait in the outbox for approve_deletes';
 COMMENT ON COLUMN signalsmith.run.after_recovery IS 'deletes are held because of sync.hold_next_deletes';

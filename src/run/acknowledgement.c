@@ -193,10 +193,7 @@ acknowledgement_record(AcknowledgementGroup *group)
 	transaction_begin();
 	scope_enter(&scope);
 	if (!run_record_progress(group->claim, &group->figures))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("run \"run_" INT64_FORMAT "\" was taken over by another runner",
-						group->claim->run_id)));
+		run_lease_lost(group->claim);
 	segment_builder_flush(group->segment);
 	row_failure_insert(group->claim->run_id, group->claim->sync_id,
 					   group->failures);

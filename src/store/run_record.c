@@ -70,11 +70,17 @@ run_claim(int64 run_id, RunClaim *claim)
 	return claimed;
 }
 
-static void
-lease_lost(const RunClaim *claim)
+void
+run_lease_lost(const RunClaim *claim)
 {
+	bool		deleted = scope_execute("SELECT FROM signalsmith.run WHERE id = $1",
+										"l", Int64GetDatum(claim->run_id)) == 0;
+
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 deleted ?
+			 errmsg("run \"run_" INT64_FORMAT "\" ends, for its sync was deleted",
+					claim->run_id) :
 			 errmsg("run \"run_" INT64_FORMAT "\" was taken over by another runner",
 					claim->run_id)));
 }
@@ -151,7 +157,7 @@ run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 					  CStringGetTextDatum(definition->connector),
 					  JsonbPGetDatum(definition->manifest),
 					  JsonbPGetDatum(definition->config)) == 0)
-		lease_lost(claim);
+		run_lease_lost(claim);
 	scope_execute(discard_held_query, "l", Int64GetDatum(claim->sync_id));
 	scope_leave(&scope);
 

@@ -91,6 +91,9 @@ typedef struct RunDeliveryFigures
  */
 extern bool run_record_progress(const RunClaim *claim, const RunDeliveryFigures *figures);
 
+/* Raises the error that says why; inside the caller's scope. */
+extern void run_lease_lost(const RunClaim *claim) pg_attribute_noreturn();
+
 /*
  * Ends the run and moves its sync on.  A permanent failure puts the sync into
  * error.  False when the lease is lost.

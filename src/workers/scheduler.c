@@ -3,6 +3,31 @@
  *		Looks into one database: queues what is due, starts runners, reports when
  *		to look again, and exits.
  *
+ * A run, as it sees it (signalsmith.run.status in brackets):
+ *
+ *		   due, or triggered
+ *				 |		  an obstacle, 3 crashes, 20 starts in vain
+ *				 v
+ *		  waiting [queued] ------------------------------> over [failed]
+ *			^	 |
+ *			|	 |	a slot is free: the start is noted, then made
+ *			|	 v
+ *			| started: left alone until start_after
+ *			|	 |
+ *			|	 |	its runner claims it
+ *			|	 v
+ *			| at work [running] --------------------------> over
+ *			|	 |	  |
+ *			|	 |	  |  its lease runs out
+ *			|	 |	  v
+ *			|	 |	dismissed: its runner is asked to leave, and fenced off
+ *			|	 |	  |
+ *			+----+----+
+ *			the runner is gone, or has not claimed it by then
+ *
+ * When no slot is free it stays for a while, then reports that runs wait; whose
+ * turn it is next says waiting_run.c.
+ *
  * It is connected as a superuser, so it evaluates nothing that a user of
  * signalsmith has written: only statements of ours, inside a scope.
  */
@@ -11,7 +36,6 @@
 #include <signal.h>
 
 #include "commands/dbcommands.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -31,6 +55,7 @@
 #include "store/transaction.h"
 #include "workers/shared_state.h"
 #include "workers/start.h"
+#include "workers/waiting_run.h"
 
 /* How a start went. */
 typedef enum StartOutcome
@@ -67,45 +92,6 @@ typedef enum StartOutcome
 #define POLL_MS (10 * 60 * 1000)
 #define POLL_ABSENT_MS (60 * 60 * 1000)
 
-typedef struct RunnableRun
-{
-	int64		run_id;
-	Oid			owner;
-	const char *obstacle;		/* why its sync may not run; or NULL */
-	int64		lease;
-	int			stale_pid;		/* a runner that gives no sign of life; or 0 */
-	bool		dismissed;		/* it has been asked to leave */
-	bool		crashed;		/* the server did, while a runner was at it */
-	int			crashes;		/* before that, since it last got anywhere */
-	int			starts;			/* likewise */
-} RunnableRun;
-
-/*
- * The first queued run of each sync that has none running, and running ones
- * whose runner is gone or has let its lease run out; oldest first.  A run that
- * was started in vain waits before the next try, a minute at most: if it is more,
- * the clock went back.
- */
-static const char *const runnable_query =
-"SELECT r.id, m.owner::oid::int8, signalsmith._obstacle_of(s.id), r.lease,"
-"  (SELECT a.pid FROM pg_stat_get_activity(r.runner_pid) a"
-"   WHERE r.status = 'running' AND a.backend_start = r.runner_started_at)::int8,"
-"  r.dismissed,"
-"  r.runner_started_at > pg_postmaster_start_time() AND r.runner_started_at < $2,"
-"  r.crashes::int8, r.starts::int8"
-" FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id"
-"  JOIN signalsmith.model m ON m.id = s.model_id"
-" WHERE (r.status = 'queued' AND NOT EXISTS ("
-"    SELECT FROM signalsmith.run o WHERE o.sync_id = r.sync_id"
-"     AND (o.status = 'running' OR o.status = 'queued' AND o.id < r.id))"
-"  OR r.status = 'running' AND ("
-"    NOT EXISTS (SELECT FROM pg_stat_get_activity(r.runner_pid) a"
-"                WHERE a.backend_start = r.runner_started_at)"
-"    OR r.phase = 'deliver' AND r.lease_until < clock_timestamp()))"
-"  AND (r.start_after IS NULL OR r.start_after <= clock_timestamp()"
-"   OR r.start_after > clock_timestamp() + interval '2 minutes')"
-" ORDER BY r.queued_at, r.id LIMIT $1";
-
 /*
  * When a run that is live now may need somebody: the earliest such time.  One
  * that delivers says until when it holds its lease; others may do so by then.
@@ -115,27 +101,6 @@ static const char *const next_check_query =
 "  WHEN r.phase = 'deliver' THEN r.lease_until + interval '1 second'"
 "  ELSE clock_timestamp() + make_interval(secs => $1) END)"
 " FROM signalsmith.run r WHERE r.status IN ('queued', 'running')";
-
-/* The sync before the run: whoever locks both does it in this order. */
-static const char *const lock_sync_query =
-"SELECT FROM signalsmith.sync WHERE id = (SELECT sync_id FROM signalsmith.run WHERE id = $1)"
-" FOR NO KEY UPDATE SKIP LOCKED";
-
-static const char *const lock_run_query =
-"SELECT FROM signalsmith.run WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED";
-
-static const char *const note_start_query =
-"UPDATE signalsmith.run SET starts = starts + 1, crashes = crashes + $2,"
-"  start_after = clock_timestamp() + make_interval(secs => CASE WHEN starts < 10 THEN least(8, 2 ^ starts) ELSE 60 END)"
-" WHERE id = $1";
-
-static const char *const dismiss_query =
-"UPDATE signalsmith.run SET dismissed = true, start_after = clock_timestamp() + interval '2 seconds'"
-" WHERE id = $1";
-
-static const char *const forget_start_query =
-"UPDATE signalsmith.run SET starts = starts - 1, crashes = crashes - $2, start_after = NULL"
-" WHERE id = $1";
 
 static TimestampTz
 ms_from_now(int64 ms)
@@ -222,57 +187,13 @@ queue_due_syncs(void)
 	return next_due;
 }
 
-static int
-read_runnable(RunnableRun *runs, int size, MemoryContext context)
-{
-	Scope		scope;
-	int			count;
-
-	transaction_begin();
-	scope_enter(&scope);
-	count = scope_execute(runnable_query, "lz", Int64GetDatum(size),
-						  TimestampTzGetDatum(shared_state_initialized_at()));
-	for (int i = 0; i < count; i++)
-	{
-		runs[i].run_id = scope_int64(i, 1);
-		runs[i].owner = (Oid) scope_int64(i, 2);
-		runs[i].obstacle = scope_text(i, 3, context);
-		runs[i].lease = scope_int64(i, 4);
-		runs[i].stale_pid = (int) scope_int64(i, 5);
-		runs[i].dismissed = scope_bool(i, 6);
-		runs[i].crashed = scope_bool(i, 7);
-		runs[i].crashes = (int) scope_int64(i, 8);
-		runs[i].starts = (int) scope_int64(i, 9);
-	}
-	scope_leave(&scope);
-	transaction_commit();
-	return count;
-}
-
-/*
- * Locks a run and its sync until the transaction ends.  False when somebody else
- * has: his transaction may stay open for hours, and everybody waits for us.
- */
-static bool
-lock_run(const RunnableRun *run)
-{
-	Scope		scope;
-	bool		locked;
-
-	scope_enter(&scope);
-	locked = scope_execute(lock_sync_query, "l", Int64GetDatum(run->run_id)) > 0 &&
-		scope_execute(lock_run_query, "l", Int64GetDatum(run->run_id)) > 0;
-	scope_leave(&scope);
-	return locked;
-}
-
 /*
  * A run whose owner cannot be connected as, or may not use the destination any
  * more, ends before it starts: nothing has been read or decrypted for it.  One
  * that the server has crashed in too often is not started again.
  */
 static StartOutcome
-refuse_run(const RunnableRun *run)
+refuse_run(const WaitingRun *run)
 {
 	RunClaim	claim = {0};
 	bool		locked;
@@ -280,31 +201,11 @@ refuse_run(const RunnableRun *run)
 	claim.run_id = run->run_id;
 	claim.lease = run->lease;
 	transaction_begin();
-	locked = lock_run(run);
+	locked = waiting_run_lock(run);
 	if (locked)
 		(void) run_finish(&claim, "failed", run->obstacle, true);
 	transaction_commit();
 	return locked ? START_DONE : START_LOCKED;
-}
-
-/* False when somebody else has locked the run. */
-static bool
-update_run(const RunnableRun *run, const char *query)
-{
-	Scope		scope;
-	bool		locked;
-
-	transaction_begin();
-	locked = lock_run(run);
-	if (locked)
-	{
-		scope_enter(&scope);
-		scope_execute(query, "li", Int64GetDatum(run->run_id),
-					  Int32GetDatum(run->crashed ? 1 : 0));
-		scope_leave(&scope);
-	}
-	transaction_commit();
-	return locked;
 }
 
 /*
@@ -312,9 +213,9 @@ update_run(const RunnableRun *run, const char *query)
  * that was set; if it is still there the next time, the run is taken from it.
  */
 static StartOutcome
-dismiss_runner(const RunnableRun *run)
+dismiss_runner(const WaitingRun *run)
 {
-	if (!update_run(run, dismiss_query))
+	if (!waiting_run_note_dismissal(run))
 		return START_LOCKED;
 	(void) kill(run->stale_pid, SIGTERM);
 	return START_DONE;
@@ -322,7 +223,7 @@ dismiss_runner(const RunnableRun *run)
 
 /* The start is noted before: it counts if it brings the server down. */
 static StartOutcome
-start_run(const RunnableRun *run)
+start_run(const WaitingRun *run)
 {
 	RunnerOrder order = {MyDatabaseId, run->owner, run->run_id, -1};
 	StartOutcome outcome = START_LOCKED;
@@ -337,11 +238,11 @@ start_run(const RunnableRun *run)
 		if (order.slot < 0)
 			return START_WAITS;
 	}
-	if (update_run(run, note_start_query))
+	if (waiting_run_note_start(run))
 	{
 		if (runner_start(&order))
 			return START_DONE;
-		(void) update_run(run, forget_start_query);
+		(void) waiting_run_forget_start(run);
 		outcome = START_STARVED;
 	}
 	runner_slot_free(order.slot, order.database, order.run_id);
@@ -355,18 +256,9 @@ start_run(const RunnableRun *run)
 static int
 count_startable(void)
 {
-	Scope		scope;
-	int			running;
-
 	if (shared_state_exists())
 		return MAX_WORKERS_LIMIT;
-	transaction_begin();
-	scope_enter(&scope);
-	scope_execute("SELECT count(*) FROM signalsmith.run WHERE status = 'running'", "");
-	running = (int) scope_int64(0, 1);
-	scope_leave(&scope);
-	transaction_commit();
-	return Max(0, setting_max_workers - running);
+	return Max(0, setting_max_workers - running_runs_count());
 }
 
 /* Starts runs until one has to wait for a slot; lowers *next_look. */
@@ -374,8 +266,8 @@ static StartOutcome
 start_runs(MemoryContext context, TimestampTz *next_look)
 {
 	StartOutcome outcome = START_DONE;
-	RunnableRun runs[MAX_WORKERS_LIMIT];
-	int			count = read_runnable(runs, count_startable(), context);
+	WaitingRun runs[MAX_WORKERS_LIMIT];
+	int			count = waiting_runs_read(runs, count_startable(), context);
 
 	for (int i = 0; i < count && outcome == START_DONE; i++)
 	{

@@ -15,12 +15,13 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 
+#include "base/settings.h"
 #include "workers/shared_state.h"
 #include "workers/start.h"
 #include "workers/wake.h"
 
-/* More runs than this cannot be cancelled at once by one transaction. */
-#define MAX_CANCELS 16
+/* As many as there can be at work. */
+#define MAX_CANCELS MAX_WORKERS_LIMIT
 
 static bool wake_pending = false;
 static int	cancel_count = 0;

@@ -107,11 +107,12 @@ SELECT signalsmith.trigger_sync('manual') AS run \gset
 SELECT pg_temp.claim(:'run');
 SELECT signalsmith.cancel_run(:'run');
 SELECT status, cancel_requested FROM signalsmith.run WHERE 'run_' || id = :'run';
--- nobody pulls the rug from under a runner
+-- nobody takes the snapshot from under a runner, but what is deleted is cancelled
 SAVEPOINT before;
-SELECT signalsmith.delete_sync('manual');
-ROLLBACK TO before;
 SELECT signalsmith.reset_sync('manual');
+ROLLBACK TO before;
+SELECT signalsmith.delete_sync('manual');
+SELECT (SELECT count(*) FROM signalsmith.run) AS runs, pg_temp.finish(:'run', 'cancelled');
 ROLLBACK TO before;
 -- archiving cancels
 SELECT signalsmith.trigger_sync('manual') AS next \gset

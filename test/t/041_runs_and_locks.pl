@@ -91,6 +91,33 @@ $session->query(q{SELECT signalsmith.archive_sync('gated'); COMMIT});
 is($node->wait_for_run($run)->{status}, 'completed', 'archiving a sync while its run ends is no deadlock');
 is($node->sync('gated')->{status}, 'archived', 'and the sync is archived');
 
+# --- a sync is deleted while it runs: while its model is read, and while it sends
+for my $phase ('plan', 'deliver')
+{
+	$node->sql(q{SELECT signalsmith.create_sync('doomed', 'gated', 'gated', options => '{"max_in_flight": 2, "batch_size": 10}')});
+	$recorder->reset;
+	$recorder->rules({ hold => 1 });
+	close_gate();
+	$run = $node->trigger('doomed');
+	wait_for_plan($run);
+	if ($phase eq 'deliver')
+	{
+		open_gate();
+		$recorder->wait_for(held => 2);
+	}
+	my $pid = $node->runner_pid;
+	my $began = time;
+	$node->sql(q{SELECT signalsmith.delete_sync('doomed')});
+	$node->wait_until('the runner is gone', sub { !kill 0, $pid });
+	cmp_ok(time - $began, '<', 4, "$phase: when its sync is deleted, a runner leaves");
+	$recorder->rules;
+	$recorder->release;
+	is($recorder->figures->{requests}, $phase eq 'plan' ? 0 : 2, "$phase: and sends no more than was under way");
+	is($node->sql(q{SELECT (SELECT count(*) FROM signalsmith.run r LEFT JOIN signalsmith.sync s ON s.id = r.sync_id WHERE s.id IS NULL),
+			(SELECT count(*) FROM signalsmith.outbox), (SELECT count(*) FROM signalsmith.segment g LEFT JOIN signalsmith.sync s ON s.id = g.sync_id WHERE s.id IS NULL)}),
+		'0|0|0', "$phase: nothing of it is left");
+}
+
 # --- triggers of two sessions at once
 $node->create_webhook_sync(
 	name => 'people', query => 'SELECT id, name FROM people', primary_key => 'id', url => $recorder->url, config => { batch_size => 50 });
