@@ -107,6 +107,18 @@ CREATE FUNCTION signalsmith._sync_json(sync signalsmith.sync) RETURNS jsonb
         'updated_at', (sync).updated_at);
 COMMENT ON FUNCTION signalsmith._sync_json(signalsmith.sync) IS 'REST representation of a sync';
 
+-- The buckets are those of src/base/request_time.h: up to 0.064 ms, then four
+-- that double that, and so on.
+CREATE FUNCTION signalsmith._request_time_ms(counts bigint[], fraction double precision) RETURNS numeric
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    RETURN (SELECT round((0.064 * 2 ^ ((bucket - 1) / 4.0))::numeric, 2)
+            FROM (SELECT bucket, sum(count) OVER (ORDER BY bucket) AS so_far, sum(count) OVER () AS total
+                  FROM unnest(counts) WITH ORDINALITY AS t (count, bucket)) AS running
+            WHERE total > 0 AND so_far >= fraction * total
+            ORDER BY bucket LIMIT 1);
+COMMENT ON FUNCTION signalsmith._request_time_ms(bigint[], double precision) IS
+    'milliseconds within which that fraction of requests was answered, to the bound of a bucket; of run.request_times';
+
 CREATE FUNCTION signalsmith._run_json(run signalsmith.run) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     RETURN jsonb_build_object(
@@ -133,6 +145,8 @@ CREATE FUNCTION signalsmith._run_json(run signalsmith.run) RETURNS jsonb
         'diff_ms', round((run).diff_ms::numeric, 1),
         'stage_ms', round((run).stage_ms::numeric, 1),
         'deliver_ms', round((run).deliver_ms::numeric, 1),
+        'request_p50_ms', signalsmith._request_time_ms((run).request_times, 0.5),
+        'request_p99_ms', signalsmith._request_time_ms((run).request_times, 0.99),
         'error', (run).error);
 COMMENT ON FUNCTION signalsmith._run_json(signalsmith.run) IS 'REST representation of a run';
 

@@ -147,6 +147,7 @@ CREATE TABLE signalsmith.run (
     diff_ms         double precision,
     stage_ms        double precision,
     deliver_ms      double precision,
+    request_times   bigint[] NOT NULL DEFAULT '{}',
     peak_memory     bigint,
     error           text
 );
@@ -165,6 +166,7 @@ COMMENT ON COLUMN signalsmith.run.snapshot_rows IS 'records in the snapshot when
 COMMENT ON TABLE signalsmith.run IS 'runs: one execution of a sync each, with its figures';
 COMMENT ON COLUMN signalsmith.run.lease IS 'fencing token, raised by each claim';
 COMMENT ON COLUMN signalsmith.run.dismissed IS 'its runner gave no sign of life and was asked to leave';
+COMMENT ON COLUMN signalsmith.run.request_times IS 'how many requests took how long: see _request_time_ms';
 COMMENT ON COLUMN signalsmith.run.definition IS 'connector manifest, config, mode and options that this run delivers with';
 
 -- The engine's tables, below, have no foreign keys: the plan writes them

@@ -27,13 +27,19 @@ result_of(const Transfer *transfer)
 	return transfer->address_refused ? HTTP_REFUSED : HTTP_NOT_SENT;
 }
 
-static int
-elapsed_ms(const Transfer *transfer, CURLINFO what)
+static int64
+elapsed_us(const Transfer *transfer, CURLINFO what)
 {
 	curl_off_t	microseconds = 0;
 
 	curl_easy_getinfo(transfer->easy, what, &microseconds);
-	return (int) (microseconds / 1000);
+	return microseconds;
+}
+
+static int
+elapsed_ms(const Transfer *transfer, CURLINFO what)
+{
+	return (int) (elapsed_us(transfer, what) / 1000);
 }
 
 static bool
@@ -94,7 +100,7 @@ error_of(const Transport *transport, const Transfer *transfer)
 		return psprintf("the answer's headers are longer than %d kB", HTTP_MAX_HEAD_LENGTH / 1024);
 	if (transfer->code == CURLE_OPERATION_TIMEDOUT)
 		return psprintf("timed out after %d ms (name lookup %d ms, connect %d ms, TLS %d ms)",
-						answer->total_ms, answer->dns_ms, answer->connect_ms, answer->tls_ms);
+						(int) (answer->total_us / 1000), answer->dns_ms, answer->connect_ms, answer->tls_ms);
 	if (transfer->error[0] != '\0')
 		return redact_text(transfer->error, NULL, 0);
 	return curl_easy_strerror(transfer->code);
@@ -111,7 +117,7 @@ fill_timings(HttpAnswer *answer, const Transfer *transfer)
 	answer->dns_ms = looked_up;
 	answer->connect_ms = Max(0, connected - looked_up);
 	answer->tls_ms = Max(0, secured - connected);
-	answer->total_ms = elapsed_ms(transfer, CURLINFO_TOTAL_TIME_T);
+	answer->total_us = elapsed_us(transfer, CURLINFO_TOTAL_TIME_T);
 	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
 	answer->bytes_sent = uploaded;
 }

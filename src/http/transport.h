@@ -69,7 +69,7 @@ typedef struct HttpAnswer
 	int			dns_ms;
 	int			connect_ms;
 	int			tls_ms;
-	int			total_ms;
+	int64		total_us;
 } HttpAnswer;
 
 typedef struct Transport Transport;

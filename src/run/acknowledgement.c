@@ -143,11 +143,12 @@ fail_record(AcknowledgementGroup *group, Bundle *bundle, int index, bool unknown
 
 void
 acknowledgement_count_request(AcknowledgementGroup *group, int requests,
-							  int64 bytes, bool new_batch)
+							  int64 bytes, int64 microseconds, bool new_batch)
 {
 	group->figures.requests += requests;
 	group->figures.bytes_sent += bytes;
 	group->figures.batches += new_batch ? 1 : 0;
+	group->figures.request_times[request_time_bucket(microseconds)]++;
 	touch_group(group);
 }
 
@@ -184,7 +185,6 @@ void
 acknowledgement_record(AcknowledgementGroup *group)
 {
 	int64		now_ms = monotonic_ms();
-	ListCell   *cell;
 	Scope		scope;
 
 	group->figures.deliver_ms = now_ms - group->clock_ms;
@@ -197,8 +197,7 @@ acknowledgement_record(AcknowledgementGroup *group)
 	segment_builder_flush(group->segment);
 	row_failure_insert(group->claim->run_id, group->claim->sync_id,
 					   group->failures);
-	foreach(cell, group->bundles)
-		outbox_store_outcomes((Bundle *) lfirst(cell));
+	outbox_store_outcomes(group->claim->run_id, group->bundles);
 	scope_leave(&scope);
 	transaction_commit();
 	FAULT_POINT("after-acknowledgement");

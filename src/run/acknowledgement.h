@@ -36,9 +36,10 @@ extern void fail_record(AcknowledgementGroup *group, Bundle *bundle, int index,
 						bool unknown, int attempts, int http_status,
 						const char *code, const char *message);
 
-/* A request went out, at least in part. */
-extern void acknowledgement_count_request(AcknowledgementGroup *group,
-										  int requests, int64 bytes, bool new_batch);
+/* A request went out, at least in part: how often, its body, how long it took. */
+extern void acknowledgement_count_request(AcknowledgementGroup *group, int requests,
+										  int64 bytes, int64 microseconds,
+										  bool new_batch);
 
 /*
  * Milliseconds until the group should be recorded; 0: now.  An empty group is

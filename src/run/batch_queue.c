@@ -4,6 +4,8 @@
  *
  * Memory is bounded by the number of bundles loaded, whatever the size of the
  * plan: while MAX_LOADED of them have something open, no further one is read.
+ * Several are read at a time, since that a runner begins them is committed
+ * before anything of them is sent, and a commit costs a flush of the log.
  */
 #include "postgres.h"
 
@@ -15,13 +17,18 @@
 
 #define MAX_LOADED 16
 
+/* Bundles read at a time: so many, or until they have so many bytes. */
+#define READ_AHEAD 8
+#define READ_AHEAD_BYTES (8 * 1024 * 1024)
+
 struct BatchQueue
 {
 	int64		run_id;
 	MemoryContext context;
 	dlist_head	loaded;			/* of LoadedBundle, oldest first */
 	int			loaded_count;
-	LoadedBundle *behind_barrier;	/* read, but of the next operation */
+	dlist_head	begun;			/* of LoadedBundle, whose turn has not come */
+	int			read_ahead;		/* how many to read at a time */
 	Bundle		last_read;		/* where to go on in the outbox */
 	bool		any_read;
 	bool		all_read;
@@ -30,13 +37,15 @@ struct BatchQueue
 };
 
 BatchQueue *
-batch_queue_create(int64 run_id, bool without_deletes)
+batch_queue_create(int64 run_id, bool without_deletes, bool read_ahead)
 {
 	BatchQueue *queue = palloc0(sizeof(BatchQueue));
 
 	queue->run_id = run_id;
 	queue->context = CurrentMemoryContext;
+	queue->read_ahead = read_ahead ? READ_AHEAD : 1;
 	dlist_init(&queue->loaded);
+	dlist_init(&queue->begun);
 	dlist_init(&queue->waiting);
 	if (without_deletes)
 	{
@@ -61,38 +70,61 @@ count_open(const Bundle *bundle)
 	return open;
 }
 
+/* The next one of the outbox, in a context of its own; NULL: there is none. */
 static LoadedBundle *
 read_bundle(BatchQueue *queue)
 {
 	MemoryContext context = AllocSetContextCreate(queue->context,
 												  "signalsmith bundle",
 												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old_context;
+	MemoryContext old_context = MemoryContextSwitchTo(context);
 	LoadedBundle *loaded = NULL;
-	Bundle	   *bundle;
-	Scope		scope;
+	Bundle	   *bundle = outbox_next_bundle(queue->run_id,
+											queue->any_read ? &queue->last_read : NULL);
 
-	transaction_begin();
-	scope_enter(&scope);
-	old_context = MemoryContextSwitchTo(context);
-	bundle = outbox_next_bundle(queue->run_id,
-								queue->any_read ? &queue->last_read : NULL);
 	if (bundle)
 	{
-		outbox_begin_bundle(bundle);
 		loaded = palloc0(sizeof(LoadedBundle));
 		loaded->bundle = bundle;
 		loaded->context = context;
 		loaded->open_records = count_open(bundle);
+		queue->last_read = *bundle;
+		queue->any_read = true;
 	}
 	MemoryContextSwitchTo(old_context);
-	scope_leave(&scope);
-	transaction_commit();
-	MemoryContextSwitchTo(queue->context);
-
 	if (loaded == NULL)
 		MemoryContextDelete(context);
 	return loaded;
+}
+
+/* Reads some, of one operation but for the last, and notes that they begin. */
+static void
+read_bundles(BatchQueue *queue)
+{
+	Bundle	   *bundles[READ_AHEAD];
+	int			count = 0;
+	Size		bytes = 0;
+	Scope		scope;
+
+	transaction_begin();
+	scope_enter(&scope);
+	while (count < queue->read_ahead && bytes < READ_AHEAD_BYTES &&
+		   (count == 0 || bundles[count - 1]->operation == bundles[0]->operation))
+	{
+		LoadedBundle *loaded = read_bundle(queue);
+
+		queue->all_read = loaded == NULL;
+		if (loaded == NULL)
+			break;
+		dlist_push_tail(&queue->begun, &loaded->node);
+		bundles[count++] = loaded->bundle;
+		bytes += MemoryContextMemAllocated(loaded->context, true);
+	}
+	if (count > 0)
+		outbox_begin_bundles(bundles, count);
+	scope_leave(&scope);
+	transaction_commit();
+	MemoryContextSwitchTo(queue->context);
 }
 
 static bool
@@ -114,35 +146,23 @@ current_operation(BatchQueue *queue)
 	return dlist_tail_element(LoadedBundle, node, &queue->loaded)->bundle->operation;
 }
 
-/* Reads one more bundle, if there is one and its turn has come. */
+/* Takes one more bundle, if there is one and its turn has come. */
 static bool
 load_bundle(BatchQueue *queue)
 {
-	LoadedBundle *loaded = queue->behind_barrier;
+	LoadedBundle *loaded;
 
 	if (queue->loaded_count >= MAX_LOADED)
 		return false;
-	if (loaded == NULL)
-	{
-		if (queue->all_read)
-			return false;
-		loaded = read_bundle(queue);
-		if (loaded == NULL)
-		{
-			queue->all_read = true;
-			return false;
-		}
-		queue->last_read = *loaded->bundle;
-		queue->any_read = true;
-	}
-
+	if (dlist_is_empty(&queue->begun) && !queue->all_read)
+		read_bundles(queue);
+	if (dlist_is_empty(&queue->begun))
+		return false;
+	loaded = dlist_head_element(LoadedBundle, node, &queue->begun);
 	if (anything_open(queue) &&
 		loaded->bundle->operation != current_operation(queue))
-	{
-		queue->behind_barrier = loaded;
 		return false;
-	}
-	queue->behind_barrier = NULL;
+	dlist_delete(&loaded->node);
 	dlist_push_tail(&queue->loaded, &loaded->node);
 	queue->loaded_count++;
 	return true;
@@ -296,7 +316,7 @@ batch_queue_next(BatchQueue *queue, int64 now_ms)
 bool
 batch_queue_is_done(BatchQueue *queue)
 {
-	return queue->all_read && queue->behind_barrier == NULL &&
+	return queue->all_read && dlist_is_empty(&queue->begun) &&
 		queue->out == 0 && dlist_is_empty(&queue->waiting) &&
 		!anything_open(queue);
 }

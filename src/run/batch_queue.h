@@ -51,8 +51,12 @@ typedef struct PendingBatch
 
 typedef struct BatchQueue BatchQueue;
 
-/* Lives in CurrentMemoryContext. */
-extern BatchQueue *batch_queue_create(int64 run_id, bool without_deletes);
+/*
+ * Lives in CurrentMemoryContext.  read_ahead: bundles may be marked as begun a
+ * little before anything of them is sent.
+ */
+extern BatchQueue *batch_queue_create(int64 run_id, bool without_deletes,
+									  bool read_ahead);
 
 /*
  * The next batch that may be sent now, or NULL.  May read bundles, in a short

@@ -188,7 +188,7 @@ take_answers(Delivery *delivery)
 		dlist_delete(&pending->node);
 		if (answer->result == HTTP_ANSWERED || answer->result == HTTP_UNKNOWN)
 			acknowledgement_count_request(delivery->group, answer->resent ? 2 : 1,
-										  answer->bytes_sent,
+										  answer->bytes_sent, answer->total_us,
 										  pending->attempts == 1);
 		delivery_handle_answer(delivery, pending, answer);
 		MemoryContextSwitchTo(old_context);

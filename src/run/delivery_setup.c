@@ -93,6 +93,20 @@ set_up_connector(Delivery *delivery)
 	delivery->max_in_flight = choose_max_in_flight(delivery);
 }
 
+/*
+ * If not, what a crash leaves begun may not be sent again, and no more should be
+ * begun than has to be.
+ */
+static bool
+all_is_idempotent(const Connector *connector)
+{
+	for (int i = 0; i < OPERATION_COUNT; i++)
+		if (connector_has_operation(connector, (Operation) i) &&
+			!connector_is_idempotent(connector, (Operation) i))
+			return false;
+	return true;
+}
+
 static void
 set_up_queues(Delivery *delivery)
 {
@@ -102,7 +116,8 @@ set_up_queues(Delivery *delivery)
 	delivery->gate = destination_gate_open(definition->destination_id,
 										   definition->breaker_open_ms,
 										   claim->manual);
-	delivery->queue = batch_queue_create(claim->run_id, claim->deletes_held > 0);
+	delivery->queue = batch_queue_create(claim->run_id, claim->deletes_held > 0,
+										 all_is_idempotent(delivery->connector));
 	delivery->group = acknowledgement_group_create(claim,
 												   plan_key_width(definition),
 												   plan_stores_identities(definition) ||

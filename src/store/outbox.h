@@ -18,6 +18,7 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
 #include "utils/uuid.h"
 
 #include "base/types.h"
@@ -105,14 +106,15 @@ extern Bundle *outbox_next_bundle(int64 run_id, const Bundle *after);
 /*
  * The rest runs inside a scope.
  *
- * Records that a runner begins to send the bundle: attempts + 1, here and
- * there.  Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE when it is gone: then
- * it must not be sent.
+ * Records that a runner begins to send bundles that follow each other in the
+ * outbox: attempts + 1, here and there.  Raises
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE when one is gone: then none must be
+ * sent.
  */
-extern void outbox_begin_bundle(Bundle *bundle);
+extern void outbox_begin_bundles(Bundle **bundles, int count);
 
-/* Stores the outcomes; deletes the bundle when none is open any more. */
-extern void outbox_store_outcomes(const Bundle *bundle);
+/* Stores the outcomes of a List of Bundle; deletes those with none open. */
+extern void outbox_store_outcomes(int64 run_id, const List *bundles);
 
 /* Deletes whatever a run has left. */
 extern void outbox_discard(int64 run_id);

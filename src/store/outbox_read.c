@@ -195,21 +195,23 @@ outbox_next_bundle(int64 run_id, const Bundle *after)
 }
 
 void
-outbox_begin_bundle(Bundle *bundle)
+outbox_begin_bundles(Bundle **bundles, int count)
 {
-	uint64		count;
+	uint64		begun;
 
-	count = scope_execute("UPDATE signalsmith.outbox SET attempts = attempts + 1"
-						  " WHERE run_id = $1 AND sequence = $2",
-						  "li", Int64GetDatum(bundle->run_id),
-						  Int32GetDatum(bundle->sequence));
-	if (count != 1)
+	begun = scope_execute("UPDATE signalsmith.outbox SET attempts = attempts + 1"
+						  " WHERE run_id = $1 AND sequence BETWEEN $2 AND $3",
+						  "lii", Int64GetDatum(bundles[0]->run_id),
+						  Int32GetDatum(bundles[0]->sequence),
+						  Int32GetDatum(bundles[count - 1]->sequence));
+	if (begun != (uint64) count)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("planned changes of run %lld are gone",
-						(long long) bundle->run_id),
+						(long long) bundles[0]->run_id),
 				 errdetail("They were discarded while the run was at work.")));
-	bundle->attempts++;
+	for (int i = 0; i < count; i++)
+		bundles[i]->attempts++;
 	FAULT_POINT("outbox-begin");
 }
 
@@ -219,19 +221,37 @@ is_settled(const Bundle *bundle)
 	return memchr(bundle->outcomes, OUTCOME_OPEN, bundle->record_count) == NULL;
 }
 
-void
-outbox_store_outcomes(const Bundle *bundle)
+static void
+store_outcomes(const Bundle *bundle)
 {
-	if (is_settled(bundle))
-		scope_execute("DELETE FROM signalsmith.outbox WHERE run_id = $1 AND sequence = $2",
-					  "li", Int64GetDatum(bundle->run_id),
-					  Int32GetDatum(bundle->sequence));
-	else
-		scope_execute("UPDATE signalsmith.outbox SET outcomes = $3"
-					  " WHERE run_id = $1 AND sequence = $2",
-					  "liy", Int64GetDatum(bundle->run_id),
-					  Int32GetDatum(bundle->sequence),
-					  PointerGetDatum(bytea_build(bundle->outcomes, bundle->record_count)));
+	scope_execute("UPDATE signalsmith.outbox SET outcomes = $3"
+				  " WHERE run_id = $1 AND sequence = $2",
+				  "liy", Int64GetDatum(bundle->run_id),
+				  Int32GetDatum(bundle->sequence),
+				  PointerGetDatum(bytea_build(bundle->outcomes, bundle->record_count)));
+}
+
+void
+outbox_store_outcomes(int64 run_id, const List *bundles)
+{
+	Datum	   *settled = palloc(list_length(bundles) * sizeof(Datum));
+	int			settled_count = 0;
+	ListCell   *cell;
+
+	foreach(cell, bundles)
+	{
+		const Bundle *bundle = lfirst(cell);
+
+		if (is_settled(bundle))
+			settled[settled_count++] = Int64GetDatum(bundle->sequence);
+		else
+			store_outcomes(bundle);
+	}
+	if (settled_count > 0)
+		scope_execute("DELETE FROM signalsmith.outbox WHERE run_id = $1 AND sequence = ANY ($2)",
+					  "lm", Int64GetDatum(run_id),
+					  scope_bigint_array(settled, settled_count));
+	pfree(settled);
 }
 
 void

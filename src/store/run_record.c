@@ -201,13 +201,25 @@ static const char *const progress_query =
 "  rows_deleted = rows_deleted + $6, rows_failed = rows_failed + $7,"
 "  batches_sent = batches_sent + $8, requests = requests + $9,"
 "  bytes_sent = bytes_sent + $10, deliver_ms = coalesce(deliver_ms, 0) + $11,"
+"  request_times = (SELECT array_agg(coalesce(a, 0) + b ORDER BY n)"
+"   FROM unnest(request_times, $12) WITH ORDINALITY AS bucket (a, b, n)),"
 "  starts = 0, crashes = 0, start_after = NULL"
 " WHERE id = $1 AND lease = $2";
+
+static Datum
+build_request_times(const RunDeliveryFigures *figures)
+{
+	Datum		counts[REQUEST_TIME_BUCKETS];
+
+	for (int i = 0; i < REQUEST_TIME_BUCKETS; i++)
+		counts[i] = Int64GetDatum(figures->request_times[i]);
+	return scope_bigint_array(counts, REQUEST_TIME_BUCKETS);
+}
 
 bool
 run_record_progress(const RunClaim *claim, const RunDeliveryFigures *figures)
 {
-	return scope_execute(progress_query, "lldllllllld",
+	return scope_execute(progress_query, "lldllllllldm",
 						 Int64GetDatum(claim->run_id),
 						 Int64GetDatum(claim->lease),
 						 Float8GetDatum(LEASE_SECONDS),
@@ -218,7 +230,8 @@ run_record_progress(const RunClaim *claim, const RunDeliveryFigures *figures)
 						 Int64GetDatum(figures->batches),
 						 Int64GetDatum(figures->requests),
 						 Int64GetDatum(figures->bytes_sent),
-						 Float8GetDatum(figures->deliver_ms)) > 0;
+						 Float8GetDatum(figures->deliver_ms),
+						 build_request_times(figures)) > 0;
 }
 
 bool

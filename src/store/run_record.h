@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "base/request_time.h"
 #include "base/types.h"
 #include "store/definition.h"
 
@@ -82,6 +83,7 @@ typedef struct RunDeliveryFigures
 	int64		batches;
 	int64		requests;
 	int64		bytes_sent;
+	int64		request_times[REQUEST_TIME_BUCKETS];
 	double		deliver_ms;
 } RunDeliveryFigures;
 

@@ -18,6 +18,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "parser/parser.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -203,6 +204,8 @@ parameter_type(char letter)
 	{
 		case 'a':
 			return TEXTARRAYOID;
+		case 'm':
+			return INT8ARRAYOID;
 		case 'b':
 			return BOOLOID;
 		case 'i':
@@ -226,6 +229,13 @@ parameter_type(char letter)
 		default:
 			elog(ERROR, "unrecognized parameter type '%c'", letter);
 	}
+}
+
+Datum
+scope_bigint_array(Datum *values, int count)
+{
+	return PointerGetDatum(construct_array(values, count, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 uint64

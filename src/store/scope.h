@@ -56,13 +56,16 @@ extern void owner_scope_leave(Scope *scope);
  * Runs a statement with bound parameters inside a scope.  "types" has a letter
  * for each parameter that follows, as a Datum:
  *
- *	a text[], b bool, i int4, l int8, d float8, t text, j jsonb, u uuid, y bytea,
+ *	a text[], m bigint[], b bool, i int4, l int8, d float8, t text, j jsonb, u uuid, y bytea,
  *	z timestamptz, o oid; an upper-case letter takes a bool first: is it null?
  *
  * Results are in SPI_tuptable, the row count is returned.  The plan is not
  * kept: no plan of one identity is ever run under another.
  */
 extern uint64 scope_execute(const char *sql, const char *types,...);
+
+/* The Datum of a bigint[], palloc'ed. */
+extern Datum scope_bigint_array(Datum *values, int count);
 
 /* Values of the last result: rows from 0, columns from 1. */
 extern Datum scope_value(uint64 row, int column, bool *isnull);
