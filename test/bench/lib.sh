@@ -9,19 +9,24 @@
 # shellcheck source=test/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
+# prepare [PACKAGE ...]: with what else a benchmark needs.
 prepare() {
 	local major
 	major=$(postgres_major)
 	install_packages gcc make libc6-dev perl curl libcurl4-openssl-dev libssl-dev libxxhash-dev \
-		"postgresql-$major" "postgresql-server-dev-$major" nginx-light iso-codes
+		"postgresql-$major" "postgresql-server-dev-$major" nginx-light libnginx-mod-http-echo iso-codes "$@"
 	make_work_directory signalsmith-bench
 	trap clean_up EXIT
 	copy_postgres "$major"
 	copy_checkout
 	build_and_install
-	as_user make -s -C "$work/source/test/bench/hash_receiver" PG_CONFIG="$pg_bin/pg_config" all install >/dev/null
+	build_module hash_receiver
 	start_cluster
 	start_sink
+}
+
+build_module() {
+	as_user make -s -C "$work/source/test/bench/$1" PG_CONFIG="$pg_bin/pg_config" all install >/dev/null
 }
 
 clean_up() {
@@ -60,13 +65,15 @@ start_cluster() {
 	SQL
 }
 
-# A destination that takes everything and says nothing: its address is $sink.
+# A destination that takes everything and says nothing: its address is $sink.  Below
+# slow/ it takes a tenth of a second for it.
 start_sink() {
 	local port
 	port=$(perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport')
 	sink=http://127.0.0.1:$port/
 	as_user mkdir "$work/nginx-temporary"
 	as_user tee "$work/nginx.conf" >/dev/null <<-CONF
+		load_module /usr/lib/nginx/modules/ngx_http_echo_module.so;
 		worker_processes 1;
 		pid $work/nginx.pid;
 		error_log $work/nginx-error.log;
@@ -83,6 +90,7 @@ start_sink() {
 			server {
 				listen 127.0.0.1:$port;
 				location / { return 200 '{}'; }
+				location /slow/ { echo_read_request_body; echo_sleep 0.1; echo '{}'; }
 			}
 		}
 	CONF
@@ -108,12 +116,24 @@ create_customers() {
 	SQL
 }
 
-# create_sync NAME TABLE KEY [SIZE]: every column of the table goes to the sink.
+# create_sync NAME TABLE KEY [SIZE [IN_FLIGHT [PATH]]]: every column of the table
+# goes to the sink.
 create_sync() {
-	sql -v name="$1" -v query="SELECT * FROM $2" -v key="$3" -v config="{\"url\":\"$sink\",\"batch_size\":${4-1000}}" >/dev/null <<-'SQL'
+	sql -v name="$1" -v query="SELECT * FROM $2" -v key="$3" \
+		-v config="{\"url\":\"$sink${6-}\",\"batch_size\":${4-1000}}" \
+		-v options="{\"max_in_flight\":${5-8}}" >/dev/null <<-'SQL'
 		SELECT signalsmith.create_model(:'name', :'query', :'key');
 		SELECT signalsmith.create_destination(:'name', 'webhook', :'config');
-		SELECT signalsmith.create_sync(:'name', :'name', :'name', 'mirror', options => '{"max_in_flight": 8}');
+		SELECT signalsmith.create_sync(:'name', :'name', :'name', 'mirror', options => :'options');
+	SQL
+}
+
+# The next run of a sync is as its first one was.
+forget_sync() {
+	sql -v name="$1" <<-'SQL'
+		SELECT signalsmith.reset_sync(:'name') \g /dev/null
+		VACUUM signalsmith.segment, signalsmith.outbox;
+		CHECKPOINT;
 	SQL
 }
 
