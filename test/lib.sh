@@ -75,6 +75,12 @@ build_packages() {
 		"postgresql-$1" "postgresql-server-dev-$1"
 }
 
+# Node.js and npm, unless a package that is not Debian's has brought both, which
+# would then be in conflict with Debian's.
+node_packages() {
+	[ -x /usr/bin/node ] && [ -x /usr/bin/npm ] || echo nodejs npm
+}
+
 # Prints the packages among the arguments that are not installed.
 missing_packages() {
 	local package
@@ -131,6 +137,15 @@ apt_install() (
 	fi
 )
 
+# Installs the npm packages of test/peers, as their lock file pins them, beside it
+# in the copied checkout.  None of their install scripts runs.
+install_npm_packages() {
+	local log=$work/npm.log
+	as_user env --chdir="$work/source/test/peers" /usr/bin/npm ci --cache "$work/npm" --fetch-retries 5 \
+		--ignore-scripts --no-audit --no-fund --no-update-notifier </dev/null >"$log" 2>&1 ||
+		{ tail -n 40 "$log" && return 1; }
+}
+
 #
 # The private copies
 #
@@ -148,7 +163,7 @@ make_work_directory() {
 # Copies the checkout to $work/source, without what was built in it.
 copy_checkout() {
 	as_user mkdir "$work/source"
-	tar -C "$repository" --exclude=./.git --exclude=./tmp_check --exclude=./tmp_check_iso -cf - . |
+	tar -C "$repository" --exclude=./.git --exclude=node_modules --exclude=./tmp_check --exclude=./tmp_check_iso -cf - . |
 		as_user tar -C "$work/source" -xf -
 	in_source clean >/dev/null
 }
