@@ -35,6 +35,7 @@ GRANT SELECT ON
     signalsmith.syncs,
     signalsmith.runs,
     signalsmith.row_errors,
+    signalsmith.skipped_rows,
     signalsmith.error_summary,
     signalsmith.run_progress,
     signalsmith.sync_health
@@ -92,8 +93,10 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.preview_sync(text, integer),
     signalsmith.preview_counts(text),
     signalsmith.preview_requests(text, integer),
-    signalsmith.approve_deletes(text),
+    signalsmith.approve_deletes(text, jsonb),
+    signalsmith.held_deletes(text),
     signalsmith.retry_rows(text),
+    signalsmith.skip_rows(text, jsonb),
     signalsmith.export_config(),
     signalsmith.import_config(jsonb, boolean)
 TO signalsmith_user, signalsmith_admin;

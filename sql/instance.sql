@@ -99,6 +99,7 @@ CREATE FUNCTION signalsmith._forget_all_snapshots() RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     DELETE FROM signalsmith.segment;
+    DELETE FROM signalsmith.skipped_row;
     UPDATE signalsmith.sync SET snapshot_key = NULL, snapshot_rows = 0;
 END;
 COMMENT ON FUNCTION signalsmith._forget_all_snapshots() IS 'forgets what all destinations are known to hold';

@@ -167,6 +167,7 @@ BEGIN
             HINT = format('Wait for it, or run SELECT signalsmith.cancel_run(''run_%s''), then try again.', live);
     END IF;
     DELETE FROM signalsmith.segment WHERE sync_id = forgotten;
+    DELETE FROM signalsmith.skipped_row WHERE sync_id = forgotten;
 
     -- Deletes that wait for approval, or are approved, come from the snapshot.
     PERFORM signalsmith._cancel_queued(id, 'the sync was reset') FROM signalsmith.run

@@ -16,7 +16,7 @@ CREATE FUNCTION signalsmith.preview_counts(sync text)
     RETURNS TABLE (outcome text, row_count bigint, remark text)
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_preview_counts';
 COMMENT ON FUNCTION signalsmith.preview_counts(text) IS
-    'how many rows a run would create, update and delete now, hold back, find unchanged, leave alone or reject';
+    'how many rows a run would create, update and delete now, hold back, find unchanged, leave alone, skip or reject';
 
 CREATE FUNCTION signalsmith.preview_requests(sync text, max_requests integer DEFAULT 10)
     RETURNS TABLE (method text, url text, headers jsonb, body text)

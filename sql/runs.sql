@@ -11,6 +11,13 @@ CREATE FUNCTION signalsmith._signal_runner(pid integer) RETURNS void
 COMMENT ON FUNCTION signalsmith._signal_runner(integer) IS
     'has a runner look at its run''s row when the transaction commits';
 
+-- A run of approved deletes is planned when it is queued: it only delivers.
+CREATE FUNCTION signalsmith._looked_at_model(looking signalsmith.run) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN looking.planned_at >= looking.started_at;
+COMMENT ON FUNCTION signalsmith._looked_at_model(signalsmith.run) IS
+    'has the run made a plan of its own?';
+
 -- Queueing -------------------------------------------------------------------
 
 CREATE FUNCTION signalsmith._refuse_trigger(sync signalsmith.sync) RETURNS void
@@ -232,7 +239,7 @@ COMMENT ON FUNCTION signalsmith._move_sync_on(signalsmith.run, boolean) IS
 CREATE FUNCTION signalsmith._describe_hold(held signalsmith.run) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT format('%s, so %s deletes are held; SELECT signalsmith.approve_deletes(''run_%s'') sends them',
+    SELECT format('%s, so %s deletes are held; see signalsmith.held_deletes(''run_%3$s'') and approve_deletes(''run_%3$s'')',
         CASE WHEN held.rows_processed = 0 THEN 'the model returned no rows'
              WHEN held.after_recovery THEN 'the server was promoted or recovered since the last run'
              ELSE format('the model lacks %s %% of the %s records sent before',
@@ -272,96 +279,3 @@ CREATE FUNCTION signalsmith.wait_for_run(run text, timeout interval DEFAULT '5 m
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_wait_for_run';
 COMMENT ON FUNCTION signalsmith.wait_for_run(text, interval) IS
     'waits until a run is over and returns its final status; an error when the timeout passes; with signalsmith.show_progress on it tells about once a second how far the run is';
-
--- The bundles that the run left in the outbox become those of a new run, which
--- has its plan already and only delivers: exactly what was held is released.
--- Nobody may have looked at the model since, or be about to before those deletes
--- are sent: what they delete may be back by then.
-CREATE FUNCTION signalsmith._approve_deletes(caller regrole, run text) RETURNS text
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    held_run bigint := signalsmith._find(caller, 'run', run, true);
-    held signalsmith.run;
-    later signalsmith.run;
-    new_run bigint;
-BEGIN
-    PERFORM FROM signalsmith.sync s
-    WHERE s.id = (SELECT sync_id FROM signalsmith.run WHERE id = held_run) FOR UPDATE;
-    SELECT * INTO held FROM signalsmith.run WHERE id = held_run FOR UPDATE;
-    IF held.status <> 'held' OR held.deletes_held = 0 THEN
-        RAISE EXCEPTION 'run "%" holds no deletes', run
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-            DETAIL = format('Its status is "%s".', held.status);
-    END IF;
-
-    SELECT * INTO later FROM signalsmith.run r
-    WHERE r.sync_id = held.sync_id AND r.id > held.id
-        AND (r.planned_at IS NOT NULL OR r.status IN ('queued', 'running'))
-    ORDER BY r.id DESC LIMIT 1;
-    IF FOUND AND later.status IN ('queued', 'running') THEN
-        RAISE EXCEPTION 'cannot approve the deletes of run "%" while run "run_%" is %', run, later.id, later.status
-            USING ERRCODE = 'object_in_use',
-            HINT = format('Wait for it, or run SELECT signalsmith.cancel_run(''run_%s''), then approve again.', later.id);
-    ELSIF FOUND THEN
-        RAISE EXCEPTION 'the deletes of run "%" are out of date', run
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-            DETAIL = 'A later run has looked at the model again; what it still has to delete, it holds itself.',
-            HINT = 'Approve the deletes of the latest held run.';
-    END IF;
-
-    INSERT INTO signalsmith.run (sync_id, trigger, phase, planned_at, definition, changes_planned,
-        batches_planned, snapshot_rows)
-    SELECT held.sync_id, 'manual', 'deliver', clock_timestamp(), held.definition, held.deletes_held,
-        (SELECT coalesce(sum(length(batch_ends) / 4), 0) FROM signalsmith.outbox WHERE run_id = held.id),
-        s.snapshot_rows
-    FROM signalsmith.sync s WHERE s.id = held.sync_id
-    RETURNING id INTO new_run;
-    UPDATE signalsmith.outbox SET run_id = new_run WHERE run_id = held.id AND operation = 'delete';
-    UPDATE signalsmith.run SET deletes_held = 0 WHERE id = held.id;
-    PERFORM signalsmith._wake();
-    RETURN 'run_' || new_run;
-END
-$$;
-COMMENT ON FUNCTION signalsmith._approve_deletes(regrole, text) IS 'private part of approve_deletes';
-
-CREATE FUNCTION signalsmith.approve_deletes(run text) RETURNS text
-    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
-COMMENT ON FUNCTION signalsmith.approve_deletes(text) IS
-    'releases exactly the deletes that a run held back, and returns the id of the run that sends them';
-
--- What is left of what a run failed to send is planned by whatever run comes next,
--- since the snapshot has not moved; this only says when.
-CREATE FUNCTION signalsmith._retry_rows(caller regrole, run text) RETURNS text
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    failed_run bigint := signalsmith._find(caller, 'run', run, true);
-    retried signalsmith.run;
-    clean_run bigint;
-BEGIN
-    SELECT * INTO retried FROM signalsmith.run WHERE id = failed_run;
-    IF retried.rows_failed = 0 THEN
-        RAISE EXCEPTION 'run "%" has no failed rows', run
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-            DETAIL = format('Its status is "%s".', retried.status),
-            HINT = format('SELECT signalsmith.trigger_sync(''sync_%s'') sends whatever is due.', retried.sync_id);
-    END IF;
-
-    -- A run of approved deletes, planned before it starts, tries none of them.
-    SELECT r.id INTO clean_run FROM signalsmith.run r
-    WHERE r.sync_id = retried.sync_id AND r.id > retried.id AND r.rows_failed = 0
-        AND r.status IN ('completed', 'held') AND r.planned_at >= r.started_at
-    ORDER BY r.id LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'the failed rows of run "%" have been retried', run
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-            DETAIL = format('Run "run_%s" tried them again, as every run does, and none of its rows failed.', clean_run);
-    END IF;
-    RETURN signalsmith._trigger_sync(caller, 'sync_' || retried.sync_id, false);
-END
-$$;
-COMMENT ON FUNCTION signalsmith._retry_rows(regrole, text) IS 'private part of retry_rows';
-
-CREATE FUNCTION signalsmith.retry_rows(run text) RETURNS text
-    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
-COMMENT ON FUNCTION signalsmith.retry_rows(text) IS
-    'queues a run that tries the failed rows of another one again, with whatever else has changed, and returns its id';

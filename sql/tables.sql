@@ -229,10 +229,33 @@ CREATE TABLE signalsmith.row_failure (
     code            text,
     message         text,
     occurred_at     timestamptz NOT NULL,
+    packed_key      bytea,
+    row_hash        bigint,
     PRIMARY KEY (run_id, number)
 );
 CREATE INDEX row_failure_sync ON signalsmith.row_failure (sync_id);
 COMMENT ON TABLE signalsmith.row_failure IS 'rows that failed: refused by the destination or before it, or of unknown outcome';
+COMMENT ON COLUMN signalsmith.row_failure.packed_key IS 'what skip_rows knows the row by; NULL: it has no key of its own';
+COMMENT ON COLUMN signalsmith.row_failure.row_hash IS 'of the mapped columns when it failed; 0: its delete failed';
+
+CREATE TABLE signalsmith.skipped_row (
+    sync_id         bigint NOT NULL REFERENCES signalsmith.sync ON DELETE CASCADE,
+    id              bigint GENERATED ALWAYS AS IDENTITY,
+    packed_key      bytea NOT NULL,
+    row_hash        bigint NOT NULL,
+    operation       text NOT NULL,
+    key             jsonb,
+    code            text,
+    message         text,
+    run_id          bigint NOT NULL,
+    skipped_by      text NOT NULL,
+    skipped_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (sync_id, id),
+    UNIQUE (sync_id, packed_key)
+);
+COMMENT ON TABLE signalsmith.skipped_row IS 'failed rows that somebody has accepted as they are: not planned while key and hash are these';
+COMMENT ON COLUMN signalsmith.skipped_row.run_id IS 'the run that the row failed in, which may be forgotten by now';
+COMMENT ON COLUMN signalsmith.skipped_row.skipped_by IS 'name of the role, as it was then';
 
 -- Where the server has lz4: staging takes half the time of what pglz needs.
 DO $$
@@ -254,8 +277,10 @@ SELECT pg_catalog.pg_extension_config_dump('signalsmith.run', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.outbox', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.row_failure', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.skipped_row', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.model_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.sync_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.run_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.segment_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.skipped_row_id_seq', '');

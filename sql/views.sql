@@ -88,14 +88,34 @@ CREATE VIEW signalsmith.row_errors WITH (security_barrier) AS
         f.http_status,
         f.code,
         f.message,
-        date_trunc('seconds', f.occurred_at) AS occurred_at
+        date_trunc('seconds', f.occurred_at) AS occurred_at,
+        k.skipped_by
     FROM signalsmith.row_failure f JOIN signalsmith._visible_sync s ON s.id = f.sync_id
+        LEFT JOIN signalsmith.skipped_row k
+            ON k.sync_id = f.sync_id AND k.packed_key = f.packed_key AND k.row_hash = f.row_hash
     ORDER BY f.run_id, f.number;
 COMMENT ON VIEW signalsmith.row_errors IS 'rows that failed, and why';
 COMMENT ON COLUMN signalsmith.row_errors.key IS 'primary key of the row: {"id": 1}';
 COMMENT ON COLUMN signalsmith.row_errors.outcome IS
     'rejected: the destination refused it, or it could not be sent; unknown: nobody knows whether it arrived';
 COMMENT ON COLUMN signalsmith.row_errors.attempts IS 'how often it was sent';
+COMMENT ON COLUMN signalsmith.row_errors.skipped_by IS
+    'the role that has accepted the row as it is, with skip_rows; NULL: the next run tries it again';
+
+CREATE VIEW signalsmith.skipped_rows WITH (security_barrier) AS
+    SELECT s.name AS sync,
+        k.operation,
+        k.key,
+        k.code,
+        k.message,
+        'run_' || k.run_id AS run_id,
+        k.skipped_by,
+        date_trunc('seconds', k.skipped_at) AS skipped_at
+    FROM signalsmith.skipped_row k JOIN signalsmith._visible_sync s ON s.id = k.sync_id
+    ORDER BY k.sync_id, k.id;
+COMMENT ON VIEW signalsmith.skipped_rows IS
+    'failed rows that were accepted as they are, with skip_rows; each is here until it changes, or a full resync';
+COMMENT ON COLUMN signalsmith.skipped_rows.run_id IS 'the run that the row failed in';
 
 -- Destinations put the row into the message, so it is not what rows are grouped by.
 CREATE VIEW signalsmith.error_summary WITH (security_barrier) AS

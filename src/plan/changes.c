@@ -25,11 +25,40 @@ plan_change(Planner *planner, PlannedChange *change)
 }
 
 static void
-reject_row(Planner *planner, Operation operation, Slice key, const char *code,
-		   const char *message)
+reject_row(Planner *planner, const RejectedRow *row)
 {
-	planner->sink->reject(planner->sink, operation, key, code, message);
+	planner->sink->reject(planner->sink, row);
 	planner->figures->rows_rejected++;
+}
+
+/* A change that cannot be made, of a row that can be told from others. */
+static void
+reject_change(Planner *planner, const PlannedChange *change, const char *code,
+			  const char *message)
+{
+	RejectedRow row = {
+		.operation = change->operation,
+		.key = change->record.key,
+		.skippable = true,
+		.packed_key = change->key,
+		.hash = change->hash,
+		.code = code,
+		.message = message
+	};
+
+	reject_row(planner, &row);
+}
+
+/* Did it fail before, and has somebody accepted that? */
+static bool
+is_skipped(Planner *planner, RecordKey key, uint64 hash)
+{
+	SkipList   *skips = planner->options->skips;
+
+	if (skips == NULL || !skip_list_meets(skips, key, hash))
+		return false;
+	planner->figures->rows_skipped++;
+	return true;
 }
 
 bool
@@ -129,16 +158,17 @@ planner_changed_row(Planner *planner, const Datum *values, const bool *nulls,
 		planner->figures->rows_left_alone++;
 		return true;
 	}
+	if (is_skipped(planner, key, hash))
+		return true;
 
 	change.operation = known ? OPERATION_UPDATE : OPERATION_CREATE;
 	change.key = key;
 	change.hash = hash;
 	if (!render_record(planner, values, nulls, &change.record, &problem))
 	{
-		reject_row(planner, change.operation, change.record.key,
-				   value_status_code(problem.status),
-				   psprintf(problem.in_key ? "key column \"%s\" %s" : "field \"%s\" %s",
-							problem.field, value_status_reason(problem.status)));
+		reject_change(planner, &change, value_status_code(problem.status),
+					  psprintf(problem.in_key ? "key column \"%s\" %s" : "field \"%s\" %s",
+							   problem.field, value_status_reason(problem.status)));
 		return false;
 	}
 
@@ -158,24 +188,32 @@ void
 planner_repeated_row(Planner *planner, const Datum *values, const bool *nulls,
 					 bool known, int rows)
 {
-	Slice		key_json = no_slice;
+	RejectedRow row = {
+		.operation = known ? OPERATION_UPDATE : OPERATION_CREATE,
+		.key = no_slice,
+		.code = "duplicate_key",
+		.message = _("duplicate key: another row of the model has the same one")
+	};
 	RecordProblem problem;
 
-	(void) record_write_key(planner->writer, values, nulls, &key_json, &problem);
+	(void) record_write_key(planner->writer, values, nulls, &row.key, &problem);
 	for (int i = 0; i < rows; i++)
-		reject_row(planner, known ? OPERATION_UPDATE : OPERATION_CREATE, key_json,
-				   "duplicate_key", _("duplicate key: another row of the model has the same one"));
+		reject_row(planner, &row);
 }
 
 void
 planner_keyless_row(Planner *planner, const Datum *values, const bool *nulls)
 {
-	Slice		key_json = no_slice;
+	RejectedRow row = {
+		.operation = OPERATION_CREATE,
+		.key = no_slice,
+		.code = "null_key",
+		.message = _("a key column is NULL")
+	};
 	RecordProblem problem;
 
-	(void) record_write_key(planner->writer, values, nulls, &key_json, &problem);
-	reject_row(planner, OPERATION_CREATE, key_json, "null_key",
-			   _("a key column is NULL"));
+	(void) record_write_key(planner->writer, values, nulls, &row.key, &problem);
+	reject_row(planner, &row);
 }
 
 static bool
@@ -209,6 +247,8 @@ plan_delete(Planner *planner, RecordKey key, uint32 entry, StringInfo key_text,
 	change.operation = OPERATION_DELETE;
 	change.key = key;
 	change.hash = ROW_HASH_DELETED;
+	if (is_skipped(planner, key, change.hash))
+		return;
 
 	if (planner->stores_identities)
 		has_identity = read_identity(planner, entry, &change.record);
@@ -230,8 +270,8 @@ plan_delete(Planner *planner, RecordKey key, uint32 entry, StringInfo key_text,
 	}
 	else if (!has_identity)
 	{
-		reject_row(planner, OPERATION_DELETE, change.record.key, "no_identity",
-				   _("the record was sent before its identifier was stored; it cannot be deleted"));
+		reject_change(planner, &change, "no_identity",
+					  _("the record was sent before its identifier was stored; it cannot be deleted"));
 		return;
 	}
 	plan_change(planner, &change);

@@ -11,6 +11,7 @@
 #include "nodes/pg_list.h"
 
 #include "base/types.h"
+#include "plan/skip_list.h"
 #include "store/definition.h"
 
 /* --- checking a model or a mapping when it is saved (plan/model.c) --- */
@@ -52,6 +53,18 @@ typedef struct PlannedChange
 	Record		record;			/* valid during the call */
 } PlannedChange;
 
+/* A row that cannot be sent. */
+typedef struct RejectedRow
+{
+	Operation	operation;
+	Slice		key;			/* as in Record; empty: none to name */
+	bool		skippable;		/* the next two say which row it is */
+	RecordKey	packed_key;
+	uint64		hash;
+	const char *code;
+	const char *message;
+} RejectedRow;
+
 /*
  * Who takes what is planned: the outbox, or preview_sync.  "withdraw" takes
  * back changes already handed over, because their keys proved to be duplicated:
@@ -62,8 +75,7 @@ typedef struct PlanSink PlanSink;
 struct PlanSink
 {
 	void		(*change) (PlanSink *sink, const PlannedChange *change);
-	void		(*reject) (PlanSink *sink, Operation operation, Slice key,
-						   const char *code, const char *message);
+	void		(*reject) (PlanSink *sink, const RejectedRow *row);
 	void		(*withdraw) (PlanSink *sink, KeyTest is_withdrawn, void *arg,
 							 int64 withdrawn[OPERATION_COUNT]);
 };
@@ -74,6 +86,7 @@ typedef struct PlanFigures
 	int64		rows_unchanged;
 	int64		rows_left_alone;	/* changed or new, but not for this mode */
 	int64		rows_rejected;
+	int64		rows_skipped;	/* deletes too */
 	int64		changes[OPERATION_COUNT];
 	int64		snapshot_rows;	/* live records in the snapshot before */
 	bool		creates_supersede;	/* some created keys may have an entry in the
@@ -89,6 +102,7 @@ typedef struct PlanOptions
 	bool		full_resync;	/* everything counts as changed */
 	bool		with_ids;		/* changes say the ids and versions that the
 								 * snapshot has */
+	SkipList   *skips;			/* what is left alone; NULL: nothing */
 
 	/* Called now and then with the rows read so far; may be NULL. */
 	void		(*progress) (void *arg, const PlanFigures *figures);

@@ -50,6 +50,9 @@ take_repeated_row(Planner *planner, TupleTableSlot *slot, uint32 entry)
 		planner->figures->rows_unchanged--;
 	else if (state == ENTRY_CHANGED && planner_leaves_alone(planner, known))
 		planner->figures->rows_left_alone--;
+	else if (state == ENTRY_CHANGED && planner->options->skips &&
+			 skip_list_has_met(planner->options->skips, key_table_key(diff->table, entry)))
+		planner->figures->rows_skipped--;
 	else if (state == ENTRY_CHANGED)
 		planner->withdrawn[known ? OPERATION_UPDATE : OPERATION_CREATE]++;
 	planner_repeated_row(planner, slot->tts_values, slot->tts_isnull, known,

@@ -132,6 +132,9 @@ fail_record(AcknowledgementGroup *group, Bundle *bundle, int index, bool unknown
 	failure->http_status = http_status;
 	failure->code = code ? pstrdup(code) : NULL;
 	failure->message = message ? pstrdup(message) : NULL;
+	failure->skippable = true;
+	failure->packed_key = bundle->keys[index];
+	failure->row_hash = bundle->hashes[index];
 	group->failures = lappend(group->failures, failure);
 	MemoryContextSwitchTo(old_context);
 

@@ -42,16 +42,18 @@ stage_change(PlanSink *sink, const PlannedChange *change)
 }
 
 static void
-stage_rejection(PlanSink *sink, Operation operation, Slice key,
-				const char *code, const char *message)
+stage_rejection(PlanSink *sink, const RejectedRow *row)
 {
 	StagingSink *staging = (StagingSink *) sink;
 	RowFailure	failure = {0};
 
-	failure.operation = operation;
-	failure.key = key;
-	failure.code = code;
-	failure.message = message;
+	failure.operation = row->operation;
+	failure.key = row->key;
+	failure.code = row->code;
+	failure.message = row->message;
+	failure.skippable = row->skippable;
+	failure.packed_key = row->packed_key;
+	failure.row_hash = row->hash;
 	row_failure_writer_add(staging->failures, &failure);
 }
 
@@ -181,6 +183,7 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	PlanOptions options = {0};
 	PlanFigures plan = {0};
 	RunPlanFigures figures = {0};
+	SkipList   *skips = skip_list_load(claim->sync_id);
 	char	   *snapshot_key;
 
 	connector = prepare_connector(definition, limits);
@@ -196,6 +199,7 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 
 	options.full_resync = claim->full_resync;
 	options.with_ids = connector_captures(connector);
+	options.skips = claim->full_resync ? NULL : skips;
 	options.progress = show_plan_progress;
 	options.progress_arg = show_progress;
 	run_model(definition, &options, &staging.sink, &plan);
@@ -223,6 +227,7 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	 */
 	XactIsoLevel = XACT_READ_COMMITTED;
 	run_record_plan(claim, definition, &figures, snapshot_key);
+	skip_list_forget_unmet(skips);
 }
 
 void

@@ -53,13 +53,12 @@ keep_change(PlanSink *sink, const PlannedChange *planned)
 }
 
 static void
-count_rejection(PlanSink *sink, Operation operation, Slice key,
-				const char *code, const char *message)
+count_rejection(PlanSink *sink, const RejectedRow *row)
 {
 	Preview    *preview = (Preview *) sink;
 
 	if (preview->rejected++ == 0)
-		preview->first_reason = MemoryContextStrdup(preview->context, message);
+		preview->first_reason = MemoryContextStrdup(preview->context, row->message);
 }
 
 /* Of rows whose changes were not kept, the planner's word on the operation counts. */
@@ -113,6 +112,7 @@ preview_plan(Preview *preview)
 	PlanOptions options = {0};
 	Scope		scope;
 
+	options.skips = skip_list_load(definition->sync_id);
 	owner_scope_enter(&scope, definition->owner);
 	plan_changes(definition, &options, &preview->sink, &preview->figures);
 	owner_scope_leave(&scope);

@@ -148,6 +148,9 @@ signalsmith_preview_counts(PG_FUNCTION_ARGS)
 				 preview->figures.rows_left_alone > 0 ?
 				 psprintf(_("Changed or new, but not for mode \"%s\"."),
 						  preview->definition->mode_name) : NULL);
+	return_count(result, "skipped", preview->figures.rows_skipped,
+				 preview->figures.rows_skipped > 0 ?
+				 _("Failed before, and accepted as they are with skip_rows().") : NULL);
 	return_count(result, "rejected", preview->rejected,
 				 preview->rejected > 0 ?
 				 psprintf(_("The first one: %s"), preview->first_reason) : NULL);

@@ -65,6 +65,9 @@ typedef struct OutboxLimits
 	int			max_bytes;		/* of a batch's records; 0: any */
 } OutboxLimits;
 
+/* Bytes of a record, as OutboxLimits counts them. */
+extern uint64 outbox_record_size(const Record *record);
+
 /* Lives in CurrentMemoryContext.  One bundle an operation is open at a time. */
 extern OutboxWriter *outbox_writer_create(int64 run_id, int key_width,
 										  const OutboxLimits limits[OPERATION_COUNT]);

@@ -279,14 +279,20 @@ outbox_writer_create(int64 run_id, int key_width,
 	return writer;
 }
 
+uint64
+outbox_record_size(const Record *record)
+{
+	return RECORD_HEADER_BYTES + (uint64) record->key.length +
+		(uint64) record->identifier.length + (uint64) record->id.length +
+		(uint64) record->version.length + (uint64) record->data.length;
+}
+
 void
 outbox_writer_add(OutboxWriter *writer, Operation operation, RecordKey key,
 				  uint64 hash, const Record *record)
 {
 	OpenBundle *bundle = &writer->bundles[operation];
-	uint64		size = RECORD_HEADER_BYTES + (uint64) record->key.length +
-	(uint64) record->identifier.length + (uint64) record->id.length +
-	(uint64) record->version.length + (uint64) record->data.length;
+	uint64		size = outbox_record_size(record);
 
 	if (size > RECORD_MAX_BYTES)
 		ereport(ERROR,

@@ -44,3 +44,25 @@ packed_to_native(char *entries, int count, int key_width)
 {
 	swap_words_64((uint64 *) entries, packed_size(count, key_width) / sizeof(uint64));
 }
+
+bytea *
+packed_single_key(RecordKey key)
+{
+	uint64		words[] = {key.low, key.high};
+
+	swap_words_64(words, lengthof(words));
+	return bytea_build(words, sizeof(words));
+}
+
+RecordKey
+packed_read_single_key(const char *bytes)
+{
+	RecordKey	key;
+	uint64		words[2];
+
+	memcpy(words, bytes, sizeof(words));
+	swap_words_64(words, lengthof(words));
+	key.low = words[0];
+	key.high = words[1];
+	return key;
+}

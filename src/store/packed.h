@@ -42,6 +42,13 @@ extern bytea *packed_build(const RecordKey *keys, const uint64 *hashes, int coun
 /* Turns stored bytes, 8-aligned, into our byte order; nothing on most machines. */
 extern void packed_to_native(char *entries, int count, int key_width);
 
+/*
+ * A single key as a bytea that is the same on every machine, however wide the
+ * keys of its sync are; and back, from a value of that length.
+ */
+extern bytea *packed_single_key(RecordKey key);
+extern RecordKey packed_read_single_key(const char *bytes);
+
 /* A bytea with these bytes, in CurrentMemoryContext. */
 extern bytea *bytea_build(const void *bytes, Size length);
 

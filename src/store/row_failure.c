@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "base/fault.h"
+#include "store/packed.h"
 #include "store/row_failure.h"
 #include "store/table_reader.h"
 #include "store/table_writer.h"
@@ -32,10 +33,12 @@ enum RowFailureColumn
 	FAILURE_HTTP_STATUS,
 	FAILURE_CODE,
 	FAILURE_MESSAGE,
-	FAILURE_OCCURRED_AT
+	FAILURE_OCCURRED_AT,
+	FAILURE_PACKED_KEY,
+	FAILURE_ROW_HASH
 };
 
-#define FAILURE_COLUMNS FAILURE_OCCURRED_AT
+#define FAILURE_COLUMNS FAILURE_ROW_HASH
 
 struct RowFailureWriter
 {
@@ -122,6 +125,10 @@ insert_failure(RowFailureWriter *writer, const RowFailure *failure)
 	values[FAILURE_MESSAGE - 1] = text_cut_to(failure->message, ROW_FAILURE_MESSAGE_BYTES,
 											  &nulls[FAILURE_MESSAGE - 1]);
 	values[FAILURE_OCCURRED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[FAILURE_PACKED_KEY - 1] = PointerGetDatum(packed_single_key(failure->packed_key));
+	nulls[FAILURE_PACKED_KEY - 1] = !failure->skippable;
+	values[FAILURE_ROW_HASH - 1] = Int64GetDatum((int64) failure->row_hash);
+	nulls[FAILURE_ROW_HASH - 1] = !failure->skippable;
 	table_writer_insert(writer->table, values, nulls);
 }
 

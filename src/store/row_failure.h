@@ -20,6 +20,11 @@ typedef struct RowFailure
 	int			http_status;	/* 0: none */
 	const char *code;			/* a word for programs, or NULL */
 	const char *message;		/* redacted already, in the server's encoding */
+
+	/* What skip_rows knows the row by; without, it cannot be skipped. */
+	bool		skippable;
+	RecordKey	packed_key;
+	uint64		row_hash;
 } RowFailure;
 
 typedef struct RowFailureWriter RowFailureWriter;

@@ -67,6 +67,29 @@ $node->sql('DELETE FROM people WHERE id <= 700');
 is($node->run_sync('people')->{status}, 'held', 'other deletes need their own approval');
 is(records(), 601, 'until then nothing is deleted');
 
+# --- some of them, by key; the rest goes on waiting
+fill($node, 3000);
+$node->sql(q{SELECT signalsmith.reset_sync('people')});
+$recorder->reset;
+$node->run_sync('people');
+$node->sql('DELETE FROM people WHERE id > 500');
+$held = $node->run_sync('people');
+sub waiting { return $node->sql(qq{SELECT count(*) || ' from ' || min((key->>'id')::int) FROM signalsmith.held_deletes('$held->{id}')}, role => 'ann') }
+is(waiting(), '2500 from 501', 'held_deletes shows what waits');
+my $error = $node->sql_error(qq{SELECT signalsmith.approve_deletes('$held->{id}', '[{"id": 501}, {"id": 1}]')});
+like($error, qr/holds no delete with the key \{"id": 1\}.*HINT:  .*held_deletes/s, 'a key that is not among them is refused');
+my $part = $node->sql(qq{SELECT signalsmith.approve_deletes('$held->{id}', (SELECT jsonb_agg(key) FROM signalsmith.held_deletes('$held->{id}') WHERE (key->>'id')::int % 2 = 1))});
+$node->run_is($node->wait_for_run($part), { status => 'completed', rows_deleted => 1250, rows_failed => 0 }, 'part of them is approved, and sent');
+is(waiting(), '1250 from 502', 'the others wait');
+is($node->sync('people')->{rows_in_snapshot}, 1750, 'the snapshot knows');
+like($node->run($held->{id})->{error}, qr/; \Q$part\E sends 1250 of them, 1250 wait; see .*approve_deletes\('\Q$held->{id}\E'\)$/, 'the held run tells');
+my $one = $node->sql(qq{SELECT signalsmith.approve_deletes('$held->{id}', '{"id": 502}')});
+$node->run_is($node->wait_for_run($one), { status => 'completed', rows_deleted => 1, requests => 1 }, 'so can a single one be');
+$part = $node->sql("SELECT signalsmith.approve_deletes('$held->{id}')");
+$node->run_is($node->wait_for_run($part), { status => 'completed', rows_deleted => 1249 }, 'and the rest');
+$node->check_delivery($recorder, $whole, 'in the end the destination is as the model');
+is($node->sql("SELECT count(*) FROM signalsmith.held_deletes('$held->{id}')"), 0, 'and nothing waits');
+
 # --- ten rows or less are never held
 fill($node, 9);
 $node->sql(q{SELECT signalsmith.reset_sync('people')});
