@@ -152,7 +152,7 @@ CREATE TABLE signalsmith.run (
     error           text
 );
 CREATE INDEX run_sync ON signalsmith.run (sync_id, id);
-CREATE INDEX run_live ON signalsmith.run (queued_at) WHERE status IN ('queued', 'running');
+CREATE INDEX run_live ON signalsmith.run (sync_id, id) WHERE status IN ('queued', 'running');
 CREATE INDEX run_started ON signalsmith.run (started_at) WHERE started_at IS NOT NULL;
 CREATE UNIQUE INDEX run_one_queued ON signalsmith.run (sync_id) WHERE status = 'queued' AND planned_at IS NULL;
 CREATE UNIQUE INDEX run_one_running ON signalsmith.run (sync_id) WHERE status = 'running';

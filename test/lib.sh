@@ -189,3 +189,32 @@ build_and_install() {
 	in_source -j "$(nproc)" COPT='-Wall -Wextra -Werror -Wno-unused-parameter' "$@" all &&
 		in_source install >/dev/null
 }
+
+# prepare_private_build PACKAGE...: what a script needs that runs one Perl file by
+# itself; the packages beside those of the build.
+prepare_private_build() {
+	local major
+	major=$(postgres_major)
+	# shellcheck disable=SC2046
+	install_packages $(build_packages "$major") "$@"
+	make_work_directory "signalsmith-${0##*/}"
+	trap 'rm -rf "$work"' EXIT
+	copy_postgres "$major"
+	copy_checkout
+	build_and_install
+}
+
+# run_perl FILE [NAME=VALUE...]: runs a file as the TAP tests are run, with these
+# in its environment, and shows its notes and what failed.  When it fails, what it
+# left is kept.
+run_perl() {
+	local file=$1 status=0
+	shift
+	in_source REGRESS= ISOLATION= PROVE_FLAGS=-v PROVE_TESTS="$file" "$@" installcheck 2>&1 |
+		stdbuf -oL grep -E '^(# |#$|ok |not ok|Dubious|Bail out)' | stdbuf -oL sed 's/^# \?//' || status=${PIPESTATUS[0]}
+	if [ "$status" != 0 ]; then
+		trap - EXIT
+		say "it failed; what it left is in $work"
+	fi
+	return "$status"
+}

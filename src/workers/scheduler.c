@@ -193,7 +193,7 @@ queue_due_syncs(void)
  * that the server has crashed in too often is not started again.
  */
 static StartOutcome
-refuse_run(const WaitingRun *run)
+refuse_run(const WaitingRun *run, const char *reason)
 {
 	RunClaim	claim = {0};
 	bool		locked;
@@ -203,7 +203,7 @@ refuse_run(const WaitingRun *run)
 	transaction_begin();
 	locked = waiting_run_lock(run);
 	if (locked)
-		(void) run_finish(&claim, "failed", run->obstacle, true);
+		(void) run_finish(&claim, "failed", reason, true);
 	transaction_commit();
 	return locked ? START_DONE : START_LOCKED;
 }
@@ -261,21 +261,30 @@ count_startable(void)
 	return Max(0, setting_max_workers - running_runs_count());
 }
 
+/* Why it is not to be started, now or ever again; or NULL. */
+static const char *
+reason_to_refuse(const WaitingRun *run, MemoryContext context)
+{
+	if (run->crashed && run->crashes + 1 >= MAX_CRASHES)
+		return QUARANTINE_REASON;
+	if (run->starts >= MAX_STARTS)
+		return FUTILE_REASON;
+	return waiting_run_obstacle(run, context);
+}
+
 /* Starts runs until one has to wait for a slot; lowers *next_look. */
 static StartOutcome
 start_runs(MemoryContext context, TimestampTz *next_look)
 {
 	StartOutcome outcome = START_DONE;
 	WaitingRun runs[MAX_WORKERS_LIMIT];
-	int			count = waiting_runs_read(runs, count_startable(), context);
+	int			count = waiting_runs_read(runs, count_startable());
 
 	for (int i = 0; i < count && outcome == START_DONE; i++)
 	{
-		if (runs[i].crashed && runs[i].crashes + 1 >= MAX_CRASHES)
-			runs[i].obstacle = QUARANTINE_REASON;
-		else if (runs[i].starts >= MAX_STARTS)
-			runs[i].obstacle = FUTILE_REASON;
-		outcome = runs[i].obstacle ? refuse_run(&runs[i]) : start_run(&runs[i]);
+		const char *reason = reason_to_refuse(&runs[i], context);
+
+		outcome = reason ? refuse_run(&runs[i], reason) : start_run(&runs[i]);
 		if (outcome == START_LOCKED)
 		{
 			*next_look = Min(*next_look, ms_from_now(LOCKED_LOOK_MS));

@@ -26,8 +26,7 @@
  * it is more, the clock went back.
  *
  * Only a start since the oldest of these runs was queued can have been anybody's
- * turn.  What is asked about each run (obstacle, runner) is asked last, about
- * those alone that are next.
+ * turn.
  */
 static const char *const waiting_query =
 "WITH live AS MATERIALIZED ("
@@ -62,7 +61,7 @@ static const char *const waiting_query =
 "   LEFT JOIN at_work USING (owner) LEFT JOIN last_start USING (owner)"
 "  ORDER BY turn LIMIT $1"
 ")"
-" SELECT r.id, t.owner::int8, signalsmith._obstacle_of(r.sync_id), r.lease,"
+" SELECT r.id, r.sync_id, t.owner::int8, r.lease,"
 "  (SELECT a.pid FROM pg_stat_get_activity(r.runner_pid) a"
 "   WHERE r.status = 'running' AND a.backend_start = r.runner_started_at)::int8,"
 "  r.dismissed,"
@@ -70,10 +69,12 @@ static const char *const waiting_query =
 "  r.crashes::int8, r.starts::int8"
 " FROM turns t JOIN signalsmith.run r ON r.id = t.id ORDER BY t.turn";
 
+static const char *const obstacle_query =
+"SELECT signalsmith._obstacle_of($1)";
+
 /* The sync before the run: whoever locks both does it in this order. */
 static const char *const lock_sync_query =
-"SELECT FROM signalsmith.sync WHERE id = (SELECT sync_id FROM signalsmith.run WHERE id = $1)"
-" FOR NO KEY UPDATE SKIP LOCKED";
+"SELECT FROM signalsmith.sync WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED";
 
 static const char *const lock_run_query =
 "SELECT FROM signalsmith.run WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED";
@@ -92,7 +93,7 @@ static const char *const note_dismissal_query =
 " WHERE id = $1";
 
 int
-waiting_runs_read(WaitingRun *runs, int size, MemoryContext context)
+waiting_runs_read(WaitingRun *runs, int size)
 {
 	Scope		scope;
 	int			count;
@@ -104,8 +105,8 @@ waiting_runs_read(WaitingRun *runs, int size, MemoryContext context)
 	for (int i = 0; i < count; i++)
 	{
 		runs[i].run_id = scope_int64(i, 1);
-		runs[i].owner = (Oid) scope_int64(i, 2);
-		runs[i].obstacle = scope_text(i, 3, context);
+		runs[i].sync_id = scope_int64(i, 2);
+		runs[i].owner = (Oid) scope_int64(i, 3);
 		runs[i].lease = scope_int64(i, 4);
 		runs[i].stale_pid = (int) scope_int64(i, 5);
 		runs[i].dismissed = scope_bool(i, 6);
@@ -118,6 +119,21 @@ waiting_runs_read(WaitingRun *runs, int size, MemoryContext context)
 	return count;
 }
 
+char *
+waiting_run_obstacle(const WaitingRun *run, MemoryContext context)
+{
+	char	   *obstacle;
+	Scope		scope;
+
+	transaction_begin();
+	scope_enter(&scope);
+	scope_execute(obstacle_query, "l", Int64GetDatum(run->sync_id));
+	obstacle = scope_text(0, 1, context);
+	scope_leave(&scope);
+	transaction_commit();
+	return obstacle;
+}
+
 bool
 waiting_run_lock(const WaitingRun *run)
 {
@@ -125,7 +141,7 @@ waiting_run_lock(const WaitingRun *run)
 	bool		locked;
 
 	scope_enter(&scope);
-	locked = scope_execute(lock_sync_query, "l", Int64GetDatum(run->run_id)) > 0 &&
+	locked = scope_execute(lock_sync_query, "l", Int64GetDatum(run->sync_id)) > 0 &&
 		scope_execute(lock_run_query, "l", Int64GetDatum(run->run_id)) > 0;
 	scope_leave(&scope);
 	return locked;

@@ -10,8 +10,8 @@
 typedef struct WaitingRun
 {
 	int64		run_id;
+	int64		sync_id;
 	Oid			owner;
-	const char *obstacle;		/* why its sync may not run; or NULL */
 	int64		lease;
 	int			stale_pid;		/* a runner that gives no sign of life; or 0 */
 	bool		dismissed;		/* it has been asked to leave */
@@ -20,8 +20,11 @@ typedef struct WaitingRun
 	int			starts;			/* likewise */
 } WaitingRun;
 
-/* Those whose turn it is, up to "size"; texts live in "context". */
-extern int	waiting_runs_read(WaitingRun *runs, int size, MemoryContext context);
+/* Those whose turn it is, up to "size". */
+extern int	waiting_runs_read(WaitingRun *runs, int size);
+
+/* Why its sync may not run (in "context"), or NULL. */
+extern char *waiting_run_obstacle(const WaitingRun *run, MemoryContext context);
 
 /*
  * Locks a run and its sync until the transaction ends.  False when somebody else
