@@ -99,7 +99,9 @@ CREATE FUNCTION signalsmith._sync_json(sync signalsmith.sync) RETURNS jsonb
         'options', (sync).options,
         'status', (sync).status,
         'status_error', (sync).status_error,
-        'next_run_at', signalsmith._next_run((sync).schedule, (sync).status, (sync).next_run_at),
+        'next_run_at', signalsmith._next_run((sync).schedule, (sync).status,
+            CASE WHEN (sync).next_run_at IS NOT NULL
+                 THEN greatest((sync).next_run_at, signalsmith._rests_until((sync).destination_id, now())) END),
         'last_run_id', 'run_' || (sync).last_run_id,
         'last_synced_at', (sync).last_synced_at,
         'owner', pg_get_userbyid(signalsmith._owner_of('sync', (sync).id)),

@@ -81,6 +81,15 @@ CREATE FUNCTION signalsmith.trigger_sync(sync text, full_resync boolean DEFAULT 
 COMMENT ON FUNCTION signalsmith.trigger_sync(text, boolean) IS
     'queues a run, which starts when the transaction commits, and returns its id; the id of the run that is queued already, if there is one';
 
+-- Until when a destination has asked to be left alone; NULL: it has not.  A time
+-- further ahead than that may be was left by a clock that went back.
+CREATE FUNCTION signalsmith._rests_until(destination bigint, moment timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    RETURN (SELECT d.rests_until FROM signalsmith.destination d
+            WHERE d.id = destination AND d.rests_until BETWEEN moment AND moment + interval '1 day');
+COMMENT ON FUNCTION signalsmith._rests_until(bigint, timestamptz) IS
+    'until when no schedule starts a run to this destination, because it asked for that';
+
 -- One statement for all that is due.  The next time counts from now, so that
 -- missed times are one run, and a time further ahead than one interval, left
 -- by a clock that went back, is pulled in.
@@ -96,6 +105,7 @@ BEGIN
         FROM signalsmith.sync
         WHERE next_run_at IS NOT NULL AND (next_run_at <= moment
             OR next_run_at > moment + signalsmith._interval_of(schedule))
+            AND signalsmith._rests_until(destination_id, moment) IS NULL
         ORDER BY next_run_at
         FOR UPDATE SKIP LOCKED
     ), queued AS (
@@ -109,7 +119,8 @@ BEGIN
     UPDATE signalsmith.sync s SET next_run_at = due.next_time FROM due WHERE s.id = due.id;
 
     -- What somebody has locked is looked at again soon.
-    SELECT min(next_run_at) INTO next_due FROM signalsmith.sync WHERE next_run_at IS NOT NULL;
+    SELECT min(greatest(next_run_at, signalsmith._rests_until(destination_id, moment))) INTO next_due
+    FROM signalsmith.sync WHERE next_run_at IS NOT NULL;
     RETURN CASE WHEN next_due <= moment THEN moment + interval '5 seconds' ELSE next_due END;
 END
 $$;
@@ -204,7 +215,7 @@ BEGIN
     IF finished.status IN ('completed', 'held') THEN
         moved.last_synced_at := finished.finished_at;
         moved.failed_in_a_row := 0;
-    ELSIF failed THEN
+    ELSIF failed AND signalsmith._rests_until(moved.destination_id, clock_timestamp()) IS NULL THEN
         moved.failed_in_a_row := moved.failed_in_a_row + 1;
     END IF;
     IF moved.status = 'created' THEN

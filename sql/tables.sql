@@ -39,11 +39,13 @@ CREATE TABLE signalsmith.destination (
     config      jsonb NOT NULL DEFAULT '{}',
     owner       regrole NOT NULL,
     breaker_until timestamptz,
+    rests_until timestamptz,
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE signalsmith.destination IS 'destinations: an API, described by a connector, and its settings';
 COMMENT ON COLUMN signalsmith.destination.breaker_until IS 'it could not be reached, and is left alone until then';
+COMMENT ON COLUMN signalsmith.destination.rests_until IS 'it asked to be left alone until then, which is longer than a run waits; no schedule starts a run before';
 
 CREATE TABLE signalsmith.destination_share (
     destination_id  bigint NOT NULL REFERENCES signalsmith.destination ON DELETE CASCADE,

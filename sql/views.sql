@@ -25,7 +25,8 @@ CREATE VIEW signalsmith.syncs WITH (security_barrier) AS
         coalesce(s.status_error, 'this database sends nothing, because '
             || (SELECT reason FROM signalsmith._fence)) AS status_error,
         signalsmith._schedule_json(s.schedule) AS schedule,
-        date_trunc('seconds', signalsmith._next_run(s.schedule, s.status, s.next_run_at) + interval '0.5 s') AS next_run_at,
+        date_trunc('seconds', signalsmith._next_run(s.schedule, s.status,
+            CASE WHEN s.next_run_at < d.rests_until THEN d.rests_until ELSE s.next_run_at END) + interval '0.5 s') AS next_run_at,
         'run_' || last_run.id AS last_run_id,
         last_run.status AS last_run_status,
         date_trunc('milliseconds', s.last_synced_at) AS last_synced_at,

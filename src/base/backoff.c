@@ -21,10 +21,16 @@ backoff_delay_ms(int attempts)
 }
 
 int64
-monotonic_ms(void)
+monotonic_us(void)
 {
 	instr_time	now;
 
 	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MILLISEC(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
+}
+
+int64
+monotonic_ms(void)
+{
+	return monotonic_us() / 1000;
 }

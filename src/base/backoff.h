@@ -11,7 +11,10 @@
 #define BACKOFF_CAP_MS (60 * 1000)
 
 /* A destination may ask for more patience than this, but does not get it. */
-#define RETRY_AFTER_CAP_MS (60 * 60 * 1000)
+#define RETRY_AFTER_CAP_MS (24 * 60 * 60 * 1000)
+
+/* A run does not sit longer than this: it ends, and a later one goes on. */
+#define PATIENCE_MS (15 * 60 * 1000)
 
 /*
  * Milliseconds to wait after the given number of attempts (from 1), uniformly
@@ -20,7 +23,8 @@
  */
 extern int64 backoff_delay_ms(int attempts);
 
-/* A clock in milliseconds that nobody sets back. */
+/* A clock that nobody sets back, in milliseconds and in microseconds. */
 extern int64 monotonic_ms(void);
+extern int64 monotonic_us(void);
 
 #endif							/* SIGNALSMITH_BACKOFF_H */

@@ -7,9 +7,6 @@
  */
 #include "postgres.h"
 
-#include <time.h>
-
-#include "base/retry_after.h"
 #include "connector/attribution.h"
 #include "connector/jsonb_reader.h"
 #include "http/header.h"
@@ -159,28 +156,13 @@ attribute_answer(Attribution *attribution)
 		attribute_rows(attribution, class);
 }
 
-/* Under which names, and in which order, waiting times are looked for. */
-static int64
-find_retry_after(const HttpAnswer *answer)
+static bool
+any_is(const Attribution *attribution, OutcomeClass class)
 {
-	static const char *const names[] = {
-		"Retry-After", "X-RateLimit-Retry-After", "RateLimit-Reset", "X-RateLimit-Reset",
-		"X-Rate-Limit-Reset"
-	};
-
-	for (int i = 0; i < (int) lengthof(names); i++)
-	{
-		size_t		length;
-		const char *value = header_find(answer->headers, names[i], &length);
-		int64		wait_ms;
-
-		if (value == NULL)
-			continue;
-		wait_ms = retry_after_parse(value, length, (int64) time(NULL));
-		if (wait_ms >= 0)
-			return wait_ms;
-	}
-	return 0;
+	for (int i = 0; i < attribution->batch->record_count; i++)
+		if (attribution->outcomes[i].class == class)
+			return true;
+	return false;
 }
 
 void
@@ -214,6 +196,6 @@ connector_attribute(const Connector *connector, const Batch *batch, const HttpAn
 	}
 	attribute_answer(&attribution);
 	if (answer->status == 429 || answer->status == 503 ||
-		outcomes[0].class == CLASS_THROTTLED)
-		*retry_after_ms = find_retry_after(answer);
+		any_is(&attribution, CLASS_THROTTLED))
+		*retry_after_ms = rate_wait_ms(&connector->rate, answer, attribution.json);
 }

@@ -3,8 +3,8 @@
  *		A destination's config against the schema in the connector's manifest.
  *
  * The schema is {"name": {"type", "required", "default", "enum", "minimum",
- * "maximum", "format", "values", "secret", "description"}, ...}, and base_url
- * beside that.
+ * "maximum", "format", "values", "secret", "description"}, ...}, and beside that
+ * what every destination may say, base_url and rate.
  */
 #include "postgres.h"
 
@@ -225,6 +225,15 @@ takes_base_url(const JsonbValue *manifest)
 		strncmp(jsonb_string(&url), "{{", 2) != 0;
 }
 
+static bool
+has_property(const JsonbMember *properties, int count, const char *name)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(properties[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 static int
 add_property(JsonbMember **properties, int count, char *name, const char *schema)
 {
@@ -239,7 +248,7 @@ add_property(JsonbMember **properties, int count, char *name, const char *schema
 	return count + 1;
 }
 
-/* The manifest's properties, and base_url. */
+/* The manifest's properties, and those of every connector. */
 static void
 read_schema(Compiler *compiler, const JsonbValue *manifest, JsonbMember **properties, int *count)
 {
@@ -266,6 +275,8 @@ read_schema(Compiler *compiler, const JsonbValue *manifest, JsonbMember **proper
 	if (takes_base_url(manifest))
 		*count = add_property(properties, *count, "base_url",
 							  "{\"type\": \"string\", \"format\": \"url\"}");
+	if (!has_property(*properties, *count, "rate"))
+		*count = add_property(properties, *count, "rate", "{\"type\": \"object\"}");
 }
 
 char *

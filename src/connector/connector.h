@@ -156,6 +156,27 @@ typedef struct Batch
 	BatchRecord *records;
 } Batch;
 
+/* What a batch takes of one limit of the destination. */
+#define RATE_MAX_LIMITS 8
+
+typedef struct RateDemand
+{
+	uint64		counter;		/* of the limit, or of the batch's partition of it */
+	bool		of_partition;
+	int64		cost_us;		/* so long it takes until that has flowed in again */
+	int64		credit_us;		/* so much may be taken before it has */
+} RateDemand;
+
+/* Fills up to RATE_MAX_LIMITS demands and returns how many. */
+extern int	connector_rate_demands(const Connector *connector, const RunFacts *run,
+								   const Batch *batch, RateDemand *demands);
+
+/*
+ * Milliseconds until the destination takes requests again, where an answer says
+ * that it was the last one for now; else 0.
+ */
+extern int64 connector_exhausted_ms(const Connector *connector, const HttpAnswer *answer);
+
 /*
  * Renders the request of a batch into CurrentMemoryContext.  The same batch
  * gives the same bytes each time; only headers depend on the attempt.  Returns

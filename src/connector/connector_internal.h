@@ -276,6 +276,43 @@ typedef struct AuthSpec
 	SignatureSpec *signature;	/* or NULL */
 } AuthSpec;
 
+/* --- rate (rate.c) --- */
+
+/* So many requests, or rows, in a period. */
+typedef struct RateLimit
+{
+	bool		of_rows;
+	int			amount;
+	int64		period_us;
+	int			burst;			/* so many at once after a pause, from 1 */
+	int			operations;		/* bits: 1 << Operation, and one for lookups */
+	TextTemplate *by;			/* each of its values has the limit to itself; or NULL */
+	uint64		identity;
+} RateLimit;
+
+/* Where an answer says how long to wait: in one of these. */
+typedef struct WaitSource
+{
+	JsonPath   *predicate;		/* over the body: it counts if this holds; or NULL */
+	char	   *header;
+	JsonPath   *body;
+	int64		fixed_ms;
+	bool		in_ms;			/* the number there, instead of seconds */
+} WaitSource;
+
+typedef struct RateSpec
+{
+	int			max_in_flight;	/* 0: the setting's default */
+	int			limit_count;
+	RateLimit  *limits;
+	int			wait_count;
+	WaitSource *waits;
+	char	   *remaining;		/* header that counts down to 0; or NULL */
+} RateSpec;
+
+/* Milliseconds that an answer asks to wait, else 0; "json" is its body, or NULL. */
+extern int64 rate_wait_ms(const RateSpec *rate, const HttpAnswer *answer, Jsonb *json);
+
 /* --- objects (object.c) --- */
 
 typedef struct FieldSpec
@@ -308,7 +345,7 @@ struct Connector
 	AuthSpec	auth;
 	HeaderList	probe_headers;
 	RuleList	rules;
-	int			max_in_flight;	/* 0: the setting's default */
+	RateSpec	rate;
 	OperationSpec *operations[OPERATION_COUNT]; /* NULL: it cannot do that */
 	OperationSpec *lookup;		/* or NULL */
 	LookupWhen	lookup_when;
@@ -394,6 +431,9 @@ extern void auth_compile(Compiler *compiler, const JsonbValue *json, AuthSpec *a
 extern void respond_compile(Compiler *compiler, const char *path,
 							const JsonbValue *json, bool is_lookup,
 							RespondSpec *respond);
+
+/* Reads "rate", also of the config; the operations are there already. */
+extern void rate_compile(Compiler *compiler, const JsonbValue *manifest, Connector *connector);
 
 /* The request that a batch is for. */
 static inline const OperationSpec *

@@ -304,14 +304,8 @@ read_manifest(Compiler *compiler, const JsonbValue *manifest, Connector *connect
 	connector->probe_headers = probe_headers_compile(compiler, manifest);
 	if (jsonb_member(manifest, "classify", &member))
 		connector->rules = rules_compile(compiler, "classify", &member, false);
-	if (jsonb_member(manifest, "rate", &member))
-	{
-		static const char *const rate_keys[] = {"max_in_flight"};
-
-		check_keys(compiler, "rate", &member, rate_keys, lengthof(rate_keys));
-		connector->max_in_flight = read_integer(compiler, "rate", &member, "max_in_flight", 100);
-	}
 	objects_compile(compiler, manifest, connector);
+	rate_compile(compiler, manifest, connector);
 }
 
 Connector *
@@ -426,7 +420,7 @@ ConnectorLimits
 connector_limits(const Connector *connector, Operation operation)
 {
 	const OperationSpec *spec = connector->operations[operation];
-	ConnectorLimits limits = {.max_in_flight = connector->max_in_flight};
+	ConnectorLimits limits = {.max_in_flight = connector->rate.max_in_flight};
 
 	if (spec != NULL)
 	{

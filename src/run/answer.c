@@ -195,6 +195,7 @@ attribute_answer(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 				 RecordOutcome *outcomes)
 {
 	int64		retry_after_ms;
+	int64		exhausted_ms;
 	int64		delay_ms;
 
 	if (answer->result == HTTP_ANSWERED)
@@ -204,6 +205,9 @@ attribute_answer(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 	delay_ms = Max(backoff_delay_ms(pending->attempts),
 				   Min(retry_after_ms, RETRY_AFTER_CAP_MS));
 	heed_destination(delivery, pending, answer, outcomes, delay_ms);
+	exhausted_ms = connector_exhausted_ms(delivery->connector, answer);
+	if (exhausted_ms > 0)
+		destination_gate_pause(delivery->gate, Min(exhausted_ms, RETRY_AFTER_CAP_MS));
 	return delay_ms;
 }
 

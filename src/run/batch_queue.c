@@ -175,7 +175,7 @@ make_batch(BatchQueue *queue, LoadedBundle *loaded, int first, int count)
 {
 	MemoryContext context = AllocSetContextCreate(queue->context,
 												  "signalsmith batch",
-												  ALLOCSET_DEFAULT_SIZES);
+												  ALLOCSET_START_SMALL_SIZES);
 	PendingBatch *batch = MemoryContextAllocZero(context, sizeof(PendingBatch));
 
 	batch->loaded = loaded;

@@ -45,6 +45,7 @@ typedef struct PendingBatch
 	int			attempts;		/* of this runner */
 	bool		ambiguous;		/* some attempt may have arrived */
 	int64		not_before_ms;	/* monotonic */
+	bool		parked;			/* waits, or waited, for its partition */
 	Batch	   *batch;			/* as it was rendered last */
 	MemoryContext context;		/* holds this, batch and the request */
 } PendingBatch;

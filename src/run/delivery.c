@@ -4,7 +4,8 @@
  *
  * One loop keeps up to max_in_flight requests under way and waits for whatever
  * comes first: an answer, the time of a batch that has to be sent again, the
- * time to record a group of acknowledgements, a signal.  What follows from an
+ * time when a limit of the destination allows more, the time to record a group of
+ * acknowledgements, a signal.  What follows from an
  * answer is decided in answer.c.
  *
  * Cancelling lets the requests in flight finish for a moment; what has not
@@ -16,6 +17,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "base/backoff.h"
 #include "base/fault.h"
@@ -98,7 +100,6 @@ send_batch(Delivery *delivery, PendingBatch *pending)
 	HttpRequest request;
 	char	   *error;
 
-	pending->batch = make_batch(pending);
 	if (connector_render(delivery->connector, &delivery->facts, pending->batch,
 						 &request, &error))
 	{
@@ -142,33 +143,94 @@ must_not_be_repeated(const Delivery *delivery, const PendingBatch *pending)
 		!connector_is_idempotent(delivery->connector, pending->operation);
 }
 
+/* Whether the batch is to be sent now; else it has been seen to. */
+static bool
+prepare_batch(Delivery *delivery, PendingBatch *pending)
+{
+	MemoryContext old_context;
+
+	if (pending->records == NULL && !lookup_prepare_batch(delivery, pending))
+		return false;
+	if (must_not_be_repeated(delivery, pending))
+	{
+		give_up_batch(delivery, pending,
+					  "an earlier process may have sent it, and it cannot be sent twice without harm");
+		batch_queue_done(delivery->queue, pending, 0);
+		return false;
+	}
+	old_context = MemoryContextSwitchTo(pending->context);
+	pending->batch = make_batch(pending);
+	MemoryContextSwitchTo(old_context);
+	return true;
+}
+
+/*
+ * Nothing can be sent for a while.  A run does not sit for hours, when the quota
+ * of the day is used up, say: it ends, and a later one goes on.
+ */
+static void
+wait_for_gate(Delivery *delivery, int64 wait_ms)
+{
+	int64		rest_ms = destination_gate_rest_ms(delivery->gate);
+
+	delivery->gate_opens_ms = monotonic_ms() + wait_ms;
+	if (rest_ms > 0)
+		delivery_stop(delivery, DELIVERY_POSTPONED,
+					  psprintf("the destination asks to be left alone until %s",
+							   timestamptz_to_str(GetCurrentTimestamp() + rest_ms * 1000)));
+}
+
+/* Asks for leave to send the batch; without, puts it where it waits. */
+static bool
+enter_gate(Delivery *delivery, PendingBatch *pending)
+{
+	RateDemand	demands[RATE_MAX_LIMITS];
+	const RateDemand *longest;
+	MemoryContext old_context;
+	int64		wait_ms;
+	int			count;
+
+	old_context = MemoryContextSwitchTo(pending->context);
+	count = connector_rate_demands(delivery->connector, &delivery->facts, pending->batch,
+								   demands);
+	MemoryContextSwitchTo(old_context);
+	wait_ms = destination_gate_enter(delivery->gate, demands, count, &longest);
+	if (wait_ms == 0)
+		return true;
+	if (longest != NULL && longest->of_partition)
+	{
+		parking_add(delivery->parking, pending, longest->counter, monotonic_ms() + wait_ms);
+		return false;
+	}
+
+	/* Another runner may open a closed gate before its time. */
+	wait_for_gate(delivery, longest == NULL ? Min(wait_ms, GATE_LOOK_MS) : wait_ms);
+	batch_queue_put_back(delivery->queue, pending, 0);
+	return false;
+}
+
+static PendingBatch *
+next_batch(Delivery *delivery, int64 now_ms)
+{
+	PendingBatch *pending = parking_next(delivery->parking, now_ms);
+
+	return pending != NULL ? pending : batch_queue_next(delivery->queue, now_ms);
+}
+
 static void
 send_batches(Delivery *delivery)
 {
 	int64		now_ms = monotonic_ms();
 
-	while (!delivery->stopping &&
+	while (!delivery->stopping && delivery->gate_opens_ms <= now_ms &&
 		   transport_in_flight(delivery->transport) < delivery->max_in_flight)
 	{
-		PendingBatch *pending = batch_queue_next(delivery->queue, now_ms);
+		PendingBatch *pending = next_batch(delivery, now_ms);
 
 		if (pending == NULL)
 			break;
-		if (pending->records == NULL && !lookup_prepare_batch(delivery, pending))
-			continue;
-		if (must_not_be_repeated(delivery, pending))
-		{
-			give_up_batch(delivery, pending,
-						  "an earlier process may have sent it, and it cannot be sent twice without harm");
-			batch_queue_done(delivery->queue, pending, 0);
-			continue;
-		}
-		if (!destination_gate_enter(delivery->gate))
-		{
-			batch_queue_put_back(delivery->queue, pending, now_ms);
-			break;
-		}
-		send_batch(delivery, pending);
+		if (prepare_batch(delivery, pending) && enter_gate(delivery, pending))
+			send_batch(delivery, pending);
 	}
 }
 
@@ -214,10 +276,13 @@ static void
 give_up_unanswered(Delivery *delivery)
 {
 	static const char ended_early[] = "the run ended before an answer came";
+	PendingBatch *parked;
 	dlist_iter	iter;
 
 	if (!delivery->stopping)
 		return;
+	while ((parked = parking_clear(delivery->parking)) != NULL)
+		batch_queue_put_back(delivery->queue, parked, 0);
 	dlist_foreach(iter, &delivery->in_flight)
 	{
 		PendingBatch *pending = dlist_container(PendingBatch, node, iter.cur);
@@ -249,21 +314,29 @@ give_up_unanswered(Delivery *delivery)
 
 /* --- the loop --- */
 
+/* Milliseconds until a batch can be sent, as far as that is only a question of time; -1: none. */
+static int64
+sending_wait_ms(const Delivery *delivery, int64 now_ms)
+{
+	int64		waiting_ms = batch_queue_wait_ms(delivery->queue, now_ms);
+	int64		parked_ms = parking_wait_ms(delivery->parking, now_ms);
+
+	if (waiting_ms < 0 && parked_ms < 0)
+		return -1;
+	if (waiting_ms < 0 || (parked_ms >= 0 && parked_ms < waiting_ms))
+		waiting_ms = parked_ms;
+	return Max(waiting_ms, delivery->gate_opens_ms - now_ms);
+}
+
 static long
 wait_limit(Delivery *delivery)
 {
-	int64		now_ms = monotonic_ms();
 	int64		limit_ms = acknowledgement_wait_ms(delivery->group);
-	int64		wait_ms;
+	int64		wait_ms = sending_wait_ms(delivery, monotonic_ms());
 
-	wait_ms = batch_queue_wait_ms(delivery->queue, now_ms);
 	if (wait_ms >= 0 && !delivery->stopping &&
 		transport_in_flight(delivery->transport) < delivery->max_in_flight)
-	{
-		/* Another runner may open the gate before its time. */
-		wait_ms = Max(wait_ms, Min(destination_gate_wait_ms(delivery->gate), GATE_LOOK_MS));
 		limit_ms = Min(limit_ms, wait_ms);
-	}
 	if (delivery->cancelled_at_ms != 0)
 		limit_ms = Min(limit_ms, CANCEL_GRACE_MS / 10);
 	return (long) limit_ms;
@@ -301,7 +374,7 @@ deliver(Delivery *delivery)
 
 		/* Only settled bundles stood in the way, and they are gone now. */
 		if (transport_in_flight(delivery->transport) == 0 &&
-			batch_queue_wait_ms(delivery->queue, monotonic_ms()) < 0)
+			sending_wait_ms(delivery, monotonic_ms()) < 0)
 			continue;
 		transport_wait(delivery->transport, wait_limit(delivery));
 		take_answers(delivery);
@@ -311,16 +384,18 @@ deliver(Delivery *delivery)
 		record_group(delivery);
 }
 
-/* The breaker's state outlives this server's memory in the destination's row. */
+/* What the gate knows outlives this server's memory in the destination's row. */
 static void
-record_breaker(const Delivery *delivery)
+record_gate(const Delivery *delivery)
 {
 	int64		open_ms = destination_gate_open_ms(delivery->gate);
+	int64		rest_ms = destination_gate_rest_ms(delivery->gate);
 
-	if (open_ms == 0 && delivery->definition->breaker_open_ms == 0)
+	if (open_ms == 0 && rest_ms == 0 &&
+		delivery->definition->breaker_open_ms == 0 && delivery->definition->rest_ms == 0)
 		return;
 	transaction_begin();
-	destination_record_breaker(delivery->definition->destination_id, open_ms);
+	destination_record_gate(delivery->definition->destination_id, open_ms, rest_ms);
 	transaction_commit();
 }
 
@@ -338,7 +413,7 @@ run_deliver(Delivery *delivery, char **error)
 	RESUME_CANCEL_INTERRUPTS();
 	transport_destroy(delivery->transport);
 	delivery_wipe_secrets(delivery);
-	record_breaker(delivery);
+	record_gate(delivery);
 
 	*error = delivery->error;
 	return delivery->end;

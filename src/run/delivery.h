@@ -15,6 +15,7 @@ typedef enum DeliveryEnd
 	DELIVERY_COMPLETE,			/* every planned change is settled */
 	DELIVERY_CANCELLED,			/* the query-cancel signal came */
 	DELIVERY_UNREACHABLE,		/* the destination does not answer */
+	DELIVERY_POSTPONED,			/* it asks for more patience than a run has */
 	DELIVERY_REFUSED			/* it will not until somebody does something */
 } DeliveryEnd;
 

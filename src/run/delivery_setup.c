@@ -115,7 +115,8 @@ set_up_queues(Delivery *delivery)
 
 	delivery->gate = destination_gate_open(definition->destination_id,
 										   definition->breaker_open_ms,
-										   claim->manual);
+										   definition->rest_ms, claim->manual);
+	delivery->parking = parking_create();
 	delivery->queue = batch_queue_create(claim->run_id, claim->deletes_held > 0,
 										 all_is_idempotent(delivery->connector));
 	delivery->group = acknowledgement_group_create(claim,

@@ -16,6 +16,7 @@
 #include "run/batch_queue.h"
 #include "run/delivery.h"
 #include "run/destination_gate.h"
+#include "run/parking.h"
 #include "store/definition.h"
 
 /* Opened for this delivery, in UTF-8, and wiped after it. */
@@ -42,6 +43,8 @@ struct Delivery
 	dlist_head	in_flight;		/* of PendingBatch */
 
 	DestinationGate *gate;
+	int64		gate_opens_ms;	/* monotonic: nothing can be sent before */
+	Parking    *parking;		/* batches whose partition's turn has not come */
 	int			given_up_in_a_row;
 
 	bool		stopping;		/* send nothing further */

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
@@ -13,6 +14,7 @@
 
 #include "base/backoff.h"
 #include "run/destination_gate.h"
+#include "run/rate_counters.h"
 
 #define TRANCHE_NAME "signalsmith destinations"
 
@@ -39,10 +41,13 @@ struct DestinationGate
 {
 	Oid			database;
 	int64		destination_id;
+	uint64		hash;			/* of both */
 	GateState	own;			/* used without shared memory */
+	RateCounters *counters;		/* these too, unless they are shared */
 };
 
 static GateState *gates = NULL;
+static RateCounters *counters = NULL;
 static LWLock *gates_lock = NULL;
 
 static shmem_request_hook_type previous_request_hook = NULL;
@@ -55,7 +60,8 @@ request_memory(void)
 {
 	if (previous_request_hook)
 		previous_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(GATE_COUNT * sizeof(GateState)));
+	RequestAddinShmemSpace(add_size(MAXALIGN(GATE_COUNT * sizeof(GateState)),
+									MAXALIGN(rate_counters_size())));
 	RequestNamedLWLockTranche(TRANCHE_NAME, 1);
 }
 
@@ -71,6 +77,9 @@ initialize_memory(void)
 	gates = ShmemInitStruct(TRANCHE_NAME, GATE_COUNT * sizeof(GateState), &found);
 	if (!found)
 		memset(gates, 0, GATE_COUNT * sizeof(GateState));
+	counters = ShmemInitStruct(TRANCHE_NAME " limits", rate_counters_size(), &found);
+	if (!found)
+		memset(counters, 0, rate_counters_size());
 	gates_lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -129,21 +138,37 @@ unlock_state(void)
 
 /* --- the gate --- */
 
+static int64
+rest_until_ms(int64 rest_ms)
+{
+	return rest_ms > 0 ? monotonic_ms() + Min(rest_ms, RETRY_AFTER_CAP_MS) : 0;
+}
+
+/* Has it asked for more patience than a run has? */
+static bool
+rests(const GateState *state)
+{
+	return state->paused_until_ms > monotonic_ms() + PATIENCE_MS;
+}
+
 DestinationGate *
-destination_gate_open(int64 destination_id, int64 open_ms, bool probe_now)
+destination_gate_open(int64 destination_id, int64 open_ms, int64 rest_ms, bool probe_now)
 {
 	DestinationGate *gate = palloc0(sizeof(DestinationGate));
 	GateState  *state;
 
 	gate->database = MyDatabaseId;
 	gate->destination_id = destination_id;
+	gate->hash = hash_combine64(MyDatabaseId, destination_id);
+	gate->counters = counters != NULL ? counters : palloc0(rate_counters_size());
 	state = lock_state(gate);
 	if (state->failures == 0 && open_ms > 0)
 	{
 		state->failures = BREAKER_FAILURES;
 		state->open_until_ms = monotonic_ms() + Min(open_ms, BACKOFF_CAP_MS);
 	}
-	if (probe_now && state->failures >= BREAKER_FAILURES)
+	state->paused_until_ms = Max(state->paused_until_ms, rest_until_ms(rest_ms));
+	if (probe_now && (state->failures >= BREAKER_FAILURES || rests(state)))
 	{
 		state->paused_until_ms = 0;
 		state->open_until_ms = 0;
@@ -168,17 +193,22 @@ destination_gate_wait_ms(DestinationGate *gate)
 	return Max(0, until_ms - monotonic_ms());
 }
 
-bool
-destination_gate_enter(DestinationGate *gate)
+int64
+destination_gate_enter(DestinationGate *gate, const RateDemand *demands, int count,
+					   const RateDemand **longest)
 {
 	GateState  *state = lock_state(gate);
 	int64		now_ms = monotonic_ms();
-	bool		may_enter = closed_until_ms(state) <= now_ms;
+	int64		wait_ms = Max(0, closed_until_ms(state) - now_ms);
 
-	if (may_enter && state->failures >= BREAKER_FAILURES)
+	*longest = NULL;
+	if (wait_ms == 0 && count > 0)
+		wait_ms = (rate_counters_take(gate->counters, gate->hash, demands, count,
+									  longest) + 999) / 1000;
+	if (wait_ms == 0 && state->failures >= BREAKER_FAILURES)
 		state->probe_until_ms = now_ms + PROBE_MS;
 	unlock_state();
-	return may_enter;
+	return wait_ms;
 }
 
 void
@@ -234,4 +264,14 @@ destination_gate_open_ms(DestinationGate *gate)
 		open_ms = 0;
 	unlock_state();
 	return open_ms;
+}
+
+int64
+destination_gate_rest_ms(DestinationGate *gate)
+{
+	GateState  *state = lock_state(gate);
+	int64		rest_ms = rests(state) ? state->paused_until_ms - monotonic_ms() : 0;
+
+	unlock_state();
+	return rest_ms;
 }

@@ -13,6 +13,7 @@
  *		   the same, deletes held back ...|.... held
  *		   cancel ........................|.... cancelled
  *		   destination unreachable .......|.... failed
+ *		   it wants to be left alone .....|.... failed, not counted against the sync
  *		   credentials, 410, egress ......|.... failed, and the sync in error
  *
  * A runner that dies leaves the run where it was: in plan, nothing has been
@@ -220,6 +221,7 @@ deliver_run(const RunClaim *claim, Delivery *delivery)
 			finish_run(claim, "cancelled", error, false);
 			break;
 		case DELIVERY_UNREACHABLE:
+		case DELIVERY_POSTPONED:
 			finish_run(claim, "failed", error, false);
 			break;
 		case DELIVERY_REFUSED:

@@ -27,7 +27,8 @@ static const char *const sync_query =
 "  m.id, m.name, m.query, m.search_path,"
 "  d.id, d.name, c.name, c.manifest, d.config,"
 "  greatest(0, extract(epoch FROM d.breaker_until - clock_timestamp()) * 1000)::int8,"
-"  s.hold_next_deletes"
+"  s.hold_next_deletes,"
+"  greatest(0, extract(epoch FROM d.rests_until - clock_timestamp()) * 1000)::int8"
 " FROM signalsmith.sync s"
 "  JOIN signalsmith.model m ON m.id = s.model_id"
 "  JOIN signalsmith.destination d ON d.id = s.destination_id"
@@ -121,6 +122,7 @@ read_sync(SyncDefinition *definition, MemoryContext context)
 	definition->config = scope_jsonb(0, 21, context);
 	definition->breaker_open_ms = scope_int64(0, 22);
 	definition->hold_deletes = scope_bool(0, 23);
+	definition->rest_ms = scope_int64(0, 24);
 }
 
 static void
@@ -195,14 +197,17 @@ definition_read(int64 sync_id)
 }
 
 void
-destination_record_breaker(int64 destination_id, int64 open_ms)
+destination_record_gate(int64 destination_id, int64 open_ms, int64 rest_ms)
 {
 	Scope		scope;
 
 	scope_enter(&scope);
 	scope_execute("UPDATE signalsmith.destination SET breaker_until ="
-				  " CASE WHEN $2 > 0 THEN clock_timestamp() + make_interval(secs => $2 / 1000.0) END"
+				  " CASE WHEN $2 > 0 THEN clock_timestamp() + make_interval(secs => $2 / 1000.0) END,"
+				  " rests_until ="
+				  " CASE WHEN $3 > 0 THEN clock_timestamp() + make_interval(secs => $3 / 1000.0) END"
 				  " WHERE id = $1",
-				  "ll", Int64GetDatum(destination_id), Int64GetDatum(open_ms));
+				  "lll", Int64GetDatum(destination_id), Int64GetDatum(open_ms),
+				  Int64GetDatum(rest_ms));
 	scope_leave(&scope);
 }

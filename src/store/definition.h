@@ -70,6 +70,7 @@ typedef struct SyncDefinition
 	int64		destination_id;
 	char	   *destination_name;
 	int64		breaker_open_ms;	/* so long it is to be left alone; 0: not */
+	int64		rest_ms;		/* so long it has asked to be; 0: not */
 	char	   *connector;
 	Jsonb	   *manifest;
 	Jsonb	   *config;
@@ -82,7 +83,10 @@ typedef struct SyncDefinition
  */
 extern SyncDefinition *definition_read(int64 sync_id);
 
-/* Notes for how long a destination is to be left alone; 0: it is not. */
-extern void destination_record_breaker(int64 destination_id, int64 open_ms);
+/*
+ * Notes for how long a destination is to be left alone, because it cannot be
+ * reached and because it has asked for that; 0: it is not.
+ */
+extern void destination_record_gate(int64 destination_id, int64 open_ms, int64 rest_ms);
 
 #endif							/* SIGNALSMITH_DEFINITION_H */
