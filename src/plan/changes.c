@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/fault.h"
 #include "plan/identity.h"
 #include "plan/planner.h"
 
@@ -292,6 +293,7 @@ delete_entry(UnseenDeletes *deletes, RecordKey key, uint32 entry)
 	MemoryContext old_context = MemoryContextSwitchTo(planner->row_context);
 
 	CHECK_FOR_INTERRUPTS();
+	FAULT_POINT("plan-delete");
 	plan_delete(planner, key, entry, &deletes->key_text, &deletes->identifier_text);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(planner->row_context);

@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/fault.h"
 #include "plan/planner.h"
 #include "plan/verdict.h"
 
@@ -152,6 +153,7 @@ planner_settle_undecided(Planner *planner, Size memory_limit)
 		Verdict		verdict;
 
 		CHECK_FOR_INTERRUPTS();
+		FAULT_POINT("undecided-row");
 		file_read(deferred->keys_file, &row, sizeof(row));
 		file_read(verdicts, &verdict, sizeof(verdict));
 		ExecStoreMinimalTuple(read_tuple(deferred->rows_file), deferred->slot, false);

@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/fault.h"
 #include "plan/planner.h"
 
 /* One row in so many is timed. */
@@ -166,6 +167,7 @@ receive(TupleTableSlot *slot, DestReceiver *self, const int width)
 
 	slot_getallattrs(slot);		/* reading the row is still the query's work */
 	planner->figures->rows_processed++;
+	FAULT_POINT("model-row");
 	if (unlikely(--planner->rows_until_sample <= 0))
 		process_sampled_row(planner, slot);
 	else

@@ -244,5 +244,6 @@ run_plan(RunClaim *claim, ShowProgress show_progress)
 	PopActiveSnapshot();
 	FAULT_POINT("before-plan-commit");
 	CommitTransactionCommand();
+	FAULT_POINT("after-plan-commit");
 	pgstat_report_stat(true);
 }

@@ -365,6 +365,7 @@ replace_outcomes(OutboxWriter *writer, TableReader *reader, const uint8 *outcome
 	memcpy(nulls, table_reader_nulls(reader), sizeof(nulls));
 	values[OUTBOX_OUTCOMES - 1] = PointerGetDatum(bytea_build(outcomes, record_count));
 	nulls[OUTBOX_OUTCOMES - 1] = false;
+	FAULT_POINT("outbox-withdraw");
 	table_writer_update(writer->table, table_reader_tid(reader), values, nulls);
 }
 

@@ -14,6 +14,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/bytes.h"
+#include "base/fault.h"
 #include "base/settings.h"
 #include "store/packed.h"
 #include "store/segment_format.h"
@@ -175,6 +176,7 @@ segment_scan_read_entries(SegmentScan *scan)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(scan->segment_context);
 
+	FAULT_POINT("segment-read");
 	segment_entries_read(scan->reader, scan->sync_id, &scan->segment);
 	MemoryContextSwitchTo(old_context);
 }

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/fault.h"
 #include "store/packed.h"
 #include "store/segment_format.h"
 #include "store/snapshot_fold.h"
@@ -155,6 +156,7 @@ collect_last_words(SnapshotFold *fold)
 		if (!fold->segment.supersedes)
 			continue;
 		CHECK_FOR_INTERRUPTS();
+		FAULT_POINT("snapshot-fold");
 		load_segment(fold);
 		collect_segment(fold);
 	}
