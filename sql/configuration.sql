@@ -51,50 +51,13 @@ CREATE FUNCTION signalsmith.export_config() RETURNS jsonb
 COMMENT ON FUNCTION signalsmith.export_config() IS
     'what the caller manages as one document: connectors that are not built in, models, destinations and syncs, by name; without ids, owners, secrets and state';
 
--- A connector sees the secrets of every destination that uses it, so that not
--- everybody may bring one.
-CREATE FUNCTION signalsmith._import_connector(caller regrole, given jsonb) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    connector_name text := given->>'name';
-    old_connector signalsmith.connector;
-BEGIN
-    PERFORM signalsmith._check_keys('the definition of a connector', given, ARRAY['name', 'manifest']);
-    PERFORM signalsmith._check_name('connector', connector_name);
-    IF jsonb_typeof(given->'manifest') IS DISTINCT FROM 'object' THEN
-        RAISE EXCEPTION 'the manifest of connector "%" must be a JSON object', connector_name
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    SELECT * INTO old_connector FROM signalsmith.connector WHERE name = connector_name FOR UPDATE;
-    IF old_connector.builtin THEN
-        RAISE EXCEPTION 'connector "%" is built in', connector_name
-            USING ERRCODE = 'reserved_name',
-            HINT = 'Choose another name.';
-    ELSIF NOT pg_has_role(caller, 'signalsmith_admin', 'USAGE')
-        OR NOT signalsmith._may_manage(caller, coalesce(old_connector.owner, caller)) THEN
-        RAISE EXCEPTION 'permission denied for connector "%"', connector_name
-            USING ERRCODE = 'insufficient_privilege',
-            DETAIL = 'Only members of signalsmith_admin may create and change connectors, and a superuser''s only superusers.';
-    END IF;
-
-    INSERT INTO signalsmith.connector (name, manifest, owner) VALUES (connector_name, given->'manifest', caller)
-    ON CONFLICT (name) DO UPDATE SET manifest = excluded.manifest, updated_at = now();
-    PERFORM signalsmith._check_destination(connector, given->'manifest', config)
-    FROM signalsmith.destination WHERE connector = connector_name;
-    PERFORM signalsmith._check_dependent_sync(caller, s.id, format('connector "%s"', connector_name), true)
-    FROM signalsmith.sync s JOIN signalsmith.destination d ON d.id = s.destination_id
-    WHERE d.connector = connector_name AND s.status <> 'archived' ORDER BY s.id;
-END
-$$;
-COMMENT ON FUNCTION signalsmith._import_connector(regrole, jsonb) IS
-    'creates or replaces a connector; refused when a destination or sync would not survive it';
-
 CREATE FUNCTION signalsmith._create_from_config(caller regrole, kind text, given jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     CASE kind
         WHEN 'connector' THEN
-            PERFORM signalsmith._import_connector(caller, given);
+            PERFORM signalsmith._check_keys('the definition of a connector', given, ARRAY['name', 'manifest']);
+            PERFORM signalsmith._create_connector(caller, given->>'name', given->'manifest');
         WHEN 'model' THEN
             PERFORM signalsmith._write_model(caller, NULL, '{"query": null, "source": "local"}' || given);
         WHEN 'destination' THEN
@@ -111,7 +74,8 @@ CREATE FUNCTION signalsmith._update_from_config(caller regrole, kind text, objec
 BEGIN
     CASE kind
         WHEN 'connector' THEN
-            PERFORM signalsmith._import_connector(caller, changes || jsonb_build_object('name', object_name));
+            PERFORM signalsmith._check_keys('the definition of a connector', changes, ARRAY['manifest']);
+            PERFORM signalsmith._update_connector(caller, object_name, changes->'manifest');
         WHEN 'model' THEN
             PERFORM signalsmith._update_model(caller, object_name, changes);
         WHEN 'destination' THEN
@@ -137,7 +101,11 @@ BEGIN
         PERFORM signalsmith._create_from_config(caller, kind, given);
         action := 'create';
         RETURN;
-    ELSIF kind <> 'connector' THEN
+    ELSIF kind = 'connector' THEN
+        IF object_name <> ALL (signalsmith._usable_connectors(caller)) THEN
+            PERFORM signalsmith._raise_name_taken(kind, object_name);
+        END IF;
+    ELSE
         IF NOT signalsmith._is_visible(caller, kind, signalsmith._id_of(kind, object_name)) THEN
             PERFORM signalsmith._raise_name_taken(kind, object_name);
         END IF;

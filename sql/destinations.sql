@@ -6,22 +6,9 @@ COMMENT ON FUNCTION signalsmith._check_destination(text, jsonb, jsonb) IS
     'refuses a config that the connector''s manifest does not accept';
 
 CREATE FUNCTION signalsmith._manifest_of(connector_name text) RETURNS jsonb
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found_manifest jsonb;
-BEGIN
-    SELECT manifest INTO found_manifest FROM signalsmith.connector WHERE name = connector_name;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION '%', CASE WHEN connector_name IS NULL THEN 'a destination needs a connector'
-                                  ELSE format('connector "%s" does not exist', connector_name) END
-            USING ERRCODE = 'undefined_object',
-            HINT = signalsmith._hint_for_choice(connector_name,
-                ARRAY(SELECT name FROM signalsmith.connector ORDER BY name));
-    END IF;
-    RETURN found_manifest;
-END
-$$;
-COMMENT ON FUNCTION signalsmith._manifest_of(text) IS 'manifest of a connector; an error when there is none';
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+    RETURN (SELECT manifest FROM signalsmith.connector WHERE name = connector_name);
+COMMENT ON FUNCTION signalsmith._manifest_of(text) IS 'manifest of the connector of a destination';
 
 -- Creates the destination (id NULL) or changes it; keys of "changes" are the
 -- names of create_destination's arguments.
@@ -29,7 +16,7 @@ CREATE FUNCTION signalsmith._write_destination(caller regrole, changed_destinati
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     written signalsmith.destination;
-    manifest jsonb;
+    used signalsmith.connector;
     what CONSTANT text := 'the definition of a destination';
 BEGIN
     PERFORM signalsmith._check_keys(what, changes, ARRAY['name', 'connector', 'config', 'description']);
@@ -59,8 +46,13 @@ BEGIN
                 DETAIL = format('It is of JSON type %s.', jsonb_typeof(written.config));
         END IF;
     END IF;
-    manifest := signalsmith._manifest_of(written.connector);
-    PERFORM signalsmith._check_destination(written.connector, manifest, written.config);
+    IF written.connector IS NULL THEN
+        RAISE EXCEPTION 'a destination needs a connector'
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = signalsmith._hint_for_choice(NULL, signalsmith._usable_connectors(written.owner));
+    END IF;
+    used := signalsmith._find_connector(written.owner, written.connector);
+    PERFORM signalsmith._check_destination(used.name, used.manifest, written.config);
 
     BEGIN
         IF changed_destination IS NOT NULL THEN

@@ -63,6 +63,7 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.wait_for_run(text, interval),
     signalsmith.run_history(text, integer),
     signalsmith.check_installation(),
+    signalsmith.get_connector(text),
     signalsmith.render_request(text, text, json, text),
     signalsmith.interpret_answer(text, text, json, integer, text, jsonb, text)
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
@@ -71,6 +72,9 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.create_model(text, text, text[], text[], text, text),
     signalsmith.update_model(text, jsonb),
     signalsmith.delete_model(text),
+    signalsmith.create_connector(text, jsonb),
+    signalsmith.update_connector(text, jsonb),
+    signalsmith.delete_connector(text),
     signalsmith.create_destination(text, text, jsonb, text),
     signalsmith.update_destination(text, jsonb),
     signalsmith.delete_destination(text),

@@ -294,10 +294,14 @@ CREATE FUNCTION signalsmith._obstacle_of(sync_id bigint) RETURNS text
             CASE WHEN NOT signalsmith._may_use(m.owner, d.id) THEN
                 format('role "%s" may not use destination "%s"; who manages that can allow it with signalsmith.share_destination()',
                        pg_get_userbyid(m.owner), d.name)
+            WHEN NOT signalsmith._may_use_connector(d.owner, c) THEN
+                format('connector "%s" belongs to role "%s", and destination "%s" of role "%s" may not use it any more',
+                       c.name, pg_get_userbyid(c.owner), d.name, pg_get_userbyid(d.owner))
             END)
         FROM signalsmith.sync s
             JOIN signalsmith.model m ON m.id = s.model_id
             JOIN signalsmith.destination d ON d.id = s.destination_id
+            JOIN signalsmith.connector c ON c.name = d.connector
         WHERE s.id = sync_id);
 COMMENT ON FUNCTION signalsmith._obstacle_of(bigint) IS
     'why a sync may not run: its owner cannot connect, or not use the destination; NULL when it may';

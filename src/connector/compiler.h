@@ -37,6 +37,8 @@ typedef struct Compiler
 	const char *connector;		/* name */
 	bool		in_config;		/* the manifest is the destination's config */
 	Jsonb	   *config;			/* with defaults filled in; or NULL */
+	int			config_name_count;	/* what may be in it */
+	const char **config_names;
 	const char *object;			/* or NULL */
 	const char *identifier;		/* the field that identifies records; or NULL */
 	bool		tentative;		/* not for a sync, so what is optional may be

@@ -154,21 +154,24 @@ check_value(const Compiler *compiler, const char *path, const JsonbValue *proper
 	}
 }
 
-/* Refuses config keys that the schema does not know, and secrets. */
 static void
-check_config_keys(const Compiler *compiler, const JsonbMember *properties, int property_count,
-				  const JsonbValue *config)
+note_config_names(Compiler *compiler, const JsonbMember *properties, int property_count)
 {
-	const char **names = palloc(property_count * sizeof(char *));
-	JsonbMember *members;
-	int			name_count = 0;
-	int			count;
-
+	compiler->config_names = palloc(property_count * sizeof(char *));
 	for (int i = 0; i < property_count; i++)
 		if (!read_bool(compiler, properties[i].name, &properties[i].value, "secret", false))
-			names[name_count++] = properties[i].name;
+			compiler->config_names[compiler->config_name_count++] = properties[i].name;
+}
 
-	count = jsonb_members(config, &members);
+/* Refuses config keys that the schema does not know, and secrets. */
+static void
+check_config_keys(const Compiler *compiler, const JsonbValue *config)
+{
+	const char **names = compiler->config_names;
+	int			name_count = compiler->config_name_count;
+	JsonbMember *members;
+	int			count = jsonb_members(config, &members);
+
 	for (int i = 0; i < count; i++)
 	{
 		int			j;
@@ -302,7 +305,8 @@ config_check(Compiler *compiler, const JsonbValue *manifest, Jsonb *config)
 		config_fault(compiler, "config", NULL, "It must be an object, not %s.",
 					 jsonb_type_phrase(&root));
 	read_schema(compiler, manifest, &properties, &count);
-	check_config_keys(compiler, properties, count, &root);
+	note_config_names(compiler, properties, count);
+	check_config_keys(compiler, &root);
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < count; i++)

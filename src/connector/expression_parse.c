@@ -142,6 +142,17 @@ unknown_reference(Parser *parser, const char *name)
 				   "There is no \"%s\" here.", name);
 }
 
+static void
+check_config_name(const Compiler *compiler, const char *path, const char *name)
+{
+	for (int i = 0; i < compiler->config_name_count; i++)
+		if (strcmp(compiler->config_names[i], name) == 0)
+			return;
+	compiler_fault(compiler, path,
+				   choice_hint(name, compiler->config_names, compiler->config_name_count),
+				   "The manifest's \"config\" has no \"%s\".", name);
+}
+
 /* config.NAME...: its value is known now. */
 static void
 resolve_config(Parser *parser, Reference *reference, char **words, int count)
@@ -151,6 +162,8 @@ resolve_config(Parser *parser, Reference *reference, char **words, int count)
 
 	if (compiler->config == NULL || count < 2)
 		unknown_reference(parser, "config");
+	check_config_name(compiler, parser->path,
+					  pg_any_to_server(words[1], strlen(words[1]), PG_UTF8));
 	value = jsonb_root(compiler->config);
 	set_constant(reference, VALUE_ABSENT, "");
 	for (int i = 1; i < count; i++)
