@@ -64,6 +64,8 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.run_history(text, integer),
     signalsmith.check_installation(),
     signalsmith.get_connector(text),
+    signalsmith.list_connectors(),
+    signalsmith.describe_connector(text),
     signalsmith.render_request(text, text, json, text),
     signalsmith.interpret_answer(text, text, json, integer, text, jsonb, text)
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
