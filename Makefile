@@ -64,3 +64,8 @@ $(DATA_built): $(SQL_PARTS) $(CONNECTORS) $(EXTENSION).control Makefile
 	mv $@.tmp $@
 
 EXTRA_CLEAN = $(DATA_built)
+
+# Fuzz targets; these need clang and its runtime libraries (doc/testing.md).
+fuzz:
+	$(MAKE) -C $(srcdir)/test/fuzz PG_CONFIG=$(PG_CONFIG)
+.PHONY: fuzz

@@ -163,7 +163,8 @@ make_work_directory() {
 # Copies the checkout to $work/source, without what was built in it.
 copy_checkout() {
 	as_user mkdir "$work/source"
-	tar -C "$repository" --exclude=./.git --exclude=node_modules --exclude=./tmp_check --exclude=./tmp_check_iso -cf - . |
+	tar -C "$repository" --exclude=./.git --exclude=node_modules --exclude=./tmp_check --exclude=./tmp_check_iso \
+		--exclude=./test/fuzz/build -cf - . |
 		as_user tar -C "$work/source" -xf -
 	in_source clean >/dev/null
 }

@@ -14,7 +14,6 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/jsonpath.h"
 
 #include "connector/connector_internal.h"
 #include "connector/jsonb_reader.h"
@@ -24,12 +23,8 @@
 
 #define REPLACEMENT_CHARACTER 0xFFFD
 
-/*
- * Whether an error may be taken for a fault of the text; a cancelled query or a
- * lack of memory may not.
- */
-static bool
-is_data_error(int sqlerrcode)
+bool
+answer_is_data_error(int sqlerrcode)
 {
 	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
 
@@ -68,7 +63,7 @@ append_character(StringInfo out, pg_wchar character)
 	}
 	PG_CATCH();
 	{
-		if (!is_data_error(geterrcode()))
+		if (!answer_is_data_error(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
@@ -216,7 +211,7 @@ parse(const char *text)
 	}
 	PG_CATCH();
 	{
-		if (!is_data_error(geterrcode()))
+		if (!answer_is_data_error(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
@@ -290,67 +285,4 @@ answer_decode(Decoding decoding, const char *body, size_t length)
 			return JsonbValueToJsonb(&string);
 	}
 	pg_unreachable();
-}
-
-/* --- paths --- */
-
-Jsonb *
-answer_select(Jsonb *document, JsonPath *path)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Jsonb	   *volatile selected = NULL;
-	Datum		no_variables = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-
-	PG_TRY();
-	{
-		selected = DatumGetJsonbP(DirectFunctionCall4(jsonb_path_query_array,
-													  JsonbPGetDatum(document),
-													  PointerGetDatum(path),
-													  no_variables,
-													  BoolGetDatum(true)));
-	}
-	PG_CATCH();
-	{
-		if (!is_data_error(geterrcode()))
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	if (selected == NULL)
-		return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("[]")));
-	return selected;
-}
-
-bool
-answer_select_first(Jsonb *document, JsonPath *path, JsonbValue *first)
-{
-	JsonbValue	selected = jsonb_root(answer_select(document, path));
-	JsonbValue *elements;
-
-	if (jsonb_elements(&selected, &elements) == 0)
-		return false;
-	*first = elements[0];
-	return true;
-}
-
-char *
-answer_select_text(Jsonb *document, JsonPath *path)
-{
-	JsonbValue	first;
-
-	if (!answer_select_first(document, path, &first) || first.type == jbvNull)
-		return NULL;
-	return jsonb_plain_text(&first);
-}
-
-/* A predicate holds when it is true; a filter, when it selects anything. */
-bool
-answer_matches(Jsonb *document, JsonPath *predicate)
-{
-	JsonbValue	first;
-
-	if (!answer_select_first(document, predicate, &first) || first.type == jbvNull)
-		return false;
-	return first.type != jbvBool || first.val.boolean;
 }

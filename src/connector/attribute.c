@@ -7,9 +7,17 @@
  */
 #include "postgres.h"
 
+#include "base/work_limit.h"
 #include "connector/attribution.h"
 #include "connector/jsonb_reader.h"
 #include "http/header.h"
+
+/*
+ * Reading an answer takes milliseconds, and memory that is in proportion to it.
+ * A path of the manifest's that multiplies with itself would take everything.
+ */
+#define ANSWER_LIMIT_MS (5 * 1000)
+#define ANSWER_LIMIT_BYTES (256 * 1024 * 1024)
 
 void
 set_all(Attribution *attribution, OutcomeClass class, const char *code, const char *message)
@@ -165,6 +173,51 @@ any_is(const Attribution *attribution, OutcomeClass class)
 	return false;
 }
 
+static int64
+attribute_and_wait(Attribution *attribution)
+{
+	const HttpAnswer *answer = attribution->answer;
+
+	attribute_answer(attribution);
+	if (answer->status == 429 || answer->status == 503 ||
+		any_is(attribution, CLASS_THROTTLED))
+		return rate_wait_ms(&attribution->connector->rate, answer, attribution->json);
+	return 0;
+}
+
+/*
+ * Reads an answer, and gives up where that takes too much; returns how long it
+ * asks to wait.
+ */
+static int64
+attribute_within_limit(Attribution *attribution)
+{
+	volatile int64 wait_ms = 0;
+	MemoryContext context = CurrentMemoryContext;
+
+	work_limit_begin(context, ANSWER_LIMIT_MS, ANSWER_LIMIT_BYTES);
+	PG_TRY();
+	{
+		wait_ms = attribute_and_wait(attribution);
+		(void) work_limit_end();
+	}
+	PG_CATCH();
+	{
+		if (!work_limit_end())
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("reading an answer takes too much time or memory"),
+				 errdetail("It was given up after %d s, or %d MB.",
+						   ANSWER_LIMIT_MS / 1000, ANSWER_LIMIT_BYTES / (1024 * 1024)),
+				 errhint("Look for an SQL/JSON path of the connector's that visits parts of the answer many times, such as one with several \"**\".")));
+	}
+	PG_END_TRY();
+	return wait_ms;
+}
+
 void
 connector_attribute(const Connector *connector, const Batch *batch, const HttpAnswer *answer,
 					RecordOutcome *outcomes, int64 *retry_after_ms)
@@ -194,8 +247,5 @@ connector_attribute(const Connector *connector, const Batch *batch, const HttpAn
 		case HTTP_ANSWERED:
 			break;
 	}
-	attribute_answer(&attribution);
-	if (answer->status == 429 || answer->status == 503 ||
-		any_is(&attribution, CLASS_THROTTLED))
-		*retry_after_ms = rate_wait_ms(&connector->rate, answer, attribution.json);
+	*retry_after_ms = attribute_within_limit(&attribution);
 }

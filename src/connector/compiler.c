@@ -12,6 +12,7 @@
 #include "base/json_text.h"
 #include "base/nearest.h"
 #include "connector/compiler.h"
+#include "connector/connector_internal.h"
 #include "connector/jsonb_reader.h"
 
 static char *format_detail(const char *format, va_list args) pg_attribute_printf(1, 0);
@@ -185,6 +186,7 @@ compile_jsonpath(const Compiler *compiler, const char *path, const char *text)
 	MemoryContext context = CurrentMemoryContext;
 	JsonPath   *volatile result = NULL;
 	ErrorData  *volatile error = NULL;
+	const char *fault;
 
 	PG_TRY();
 	{
@@ -203,6 +205,10 @@ compile_jsonpath(const Compiler *compiler, const char *path, const char *text)
 	if (error != NULL)
 		compiler_fault(compiler, path, "It must be an SQL/JSON path, such as $.errors[*].",
 					   "%s", error->message);
+	if ((fault = answer_path_fault(result)) != NULL)
+		compiler_fault(compiler, path,
+					   "Compare with a constant; or, where both are single values, begin the path with \"strict\": strict $.failed == $.total.",
+					   "%s", fault);
 	return result;
 }
 

@@ -142,6 +142,18 @@ extern Jsonb *answer_decode(Decoding decoding, const char *body, size_t length);
 /* Any text from outside, as valid text in the server's encoding; palloc'ed. */
 extern char *answer_text(const char *text, size_t length);
 
+/*
+ * Whether an error may be taken for a fault of the text, or of a path over it; a
+ * cancelled query or a lack of memory may not.
+ */
+extern bool answer_is_data_error(int sqlerrcode);
+
+/*
+ * Why a path must not be asked of an answer, as a sentence; NULL: it may
+ * (answer_path.c, as what follows).
+ */
+extern const char *answer_path_fault(JsonPath *path);
+
 /* What a path selects, as an array; an empty one in case of doubt. */
 extern Jsonb *answer_select(Jsonb *document, JsonPath *path);
 
