@@ -4,7 +4,8 @@
 -- uses, and a dry run takes that back; so the plan that it shows is what will
 -- happen, down to the error that it would end with.
 
--- Keys are the arguments of the create functions, and a model's search_path.
+-- Keys are the arguments of the create functions, a model's search_path, and the
+-- roles that a destination is shared with.
 CREATE FUNCTION signalsmith._config_of(kind text, object_name text) RETURNS jsonb
     LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
     RETURN CASE kind
@@ -18,7 +19,7 @@ CREATE FUNCTION signalsmith._config_of(kind text, object_name text) RETURNS json
             FROM signalsmith.model m WHERE m.name = object_name)
         WHEN 'destination' THEN (
             SELECT jsonb_build_object('name', d.name, 'description', d.description,
-                'connector', d.connector, 'config', d.config)
+                'connector', d.connector, 'config', d.config, 'shared_with', signalsmith._shared_with(d.id))
             FROM signalsmith.destination d WHERE d.name = object_name)
         WHEN 'sync' THEN (
             SELECT jsonb_build_object('name', s.name, 'description', s.description,
@@ -28,9 +29,18 @@ CREATE FUNCTION signalsmith._config_of(kind text, object_name text) RETURNS json
                 JOIN signalsmith.model m ON m.id = s.model_id
                 JOIN signalsmith.destination d ON d.id = s.destination_id
             WHERE s.name = object_name)
+        WHEN 'alert' THEN (
+            SELECT jsonb_build_object('name', a.name, 'sync', coalesce(s.name, '*'), 'condition', a.condition,
+                'destination', d.name, 'options', a.options)
+            FROM signalsmith.alert a
+                LEFT JOIN signalsmith.sync s ON s.id = a.sync_id
+                JOIN signalsmith.sync delivery ON delivery.id = a.delivery_sync_id
+                JOIN signalsmith.destination d ON d.id = delivery.destination_id
+            WHERE a.name = object_name)
     END;
 COMMENT ON FUNCTION signalsmith._config_of(text, text) IS 'the definition of an object, as in export_config; NULL when there is none';
 
+-- What delivers alerts comes with them.
 CREATE FUNCTION signalsmith._export_config(caller regrole) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -38,18 +48,57 @@ BEGIN ATOMIC
         'connectors', (SELECT coalesce(jsonb_agg(signalsmith._config_of('connector', name) ORDER BY name), '[]')
             FROM signalsmith.connector WHERE NOT builtin AND signalsmith._may_manage(caller, owner)),
         'models', (SELECT coalesce(jsonb_agg(signalsmith._config_of('model', name) ORDER BY name), '[]')
-            FROM signalsmith.model WHERE signalsmith._may_manage(caller, owner)),
+            FROM signalsmith.model m WHERE signalsmith._may_manage(caller, owner) AND NOT EXISTS (
+                SELECT FROM signalsmith.sync s WHERE s.model_id = m.id AND signalsmith._delivers_alerts(s.id))),
         'destinations', (SELECT coalesce(jsonb_agg(signalsmith._config_of('destination', name) ORDER BY name), '[]')
             FROM signalsmith.destination WHERE signalsmith._may_manage(caller, owner)),
         'syncs', (SELECT coalesce(jsonb_agg(signalsmith._config_of('sync', name) ORDER BY name), '[]')
-            FROM signalsmith.sync WHERE signalsmith._may_manage(caller, signalsmith._owner_of('sync', id))));
+            FROM signalsmith.sync WHERE signalsmith._may_manage(caller, signalsmith._owner_of('sync', id))
+                AND NOT signalsmith._delivers_alerts(id)),
+        'alerts', (SELECT coalesce(jsonb_agg(signalsmith._config_of('alert', name) ORDER BY name), '[]')
+            FROM signalsmith.alert WHERE signalsmith._may_manage(caller, owner)));
 END;
 COMMENT ON FUNCTION signalsmith._export_config(regrole) IS 'private part of export_config';
 
 CREATE FUNCTION signalsmith.export_config() RETURNS jsonb
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.export_config() IS
-    'what the caller manages as one document: connectors that are not built in, models, destinations and syncs, by name; without ids, owners, secrets and state';
+    'what the caller manages as one document: connectors that are not built in, models, destinations, syncs and alerts, by name; without ids, owners, secrets and state';
+
+-- Without the key they stay as they are.
+CREATE FUNCTION signalsmith._share_as_configured(caller regrole, destination text, given jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wanted CONSTANT text[] := signalsmith._texts_of('the definition of a destination', given, 'shared_with');
+    present CONSTANT text[] := signalsmith._shared_with(signalsmith._id_of('destination', destination));
+BEGIN
+    IF wanted IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM signalsmith._share_destination(caller, destination, role) FROM unnest(wanted) AS role WHERE role <> ALL (present);
+    PERFORM signalsmith._unshare_destination(caller, destination, role) FROM unnest(present) AS role WHERE role <> ALL (wanted);
+END
+$$;
+COMMENT ON FUNCTION signalsmith._share_as_configured(regrole, text, jsonb) IS
+    'shares a destination with exactly the roles that a configuration names';
+
+CREATE FUNCTION signalsmith._import_alert(caller regrole, given jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    what CONSTANT text := 'the definition of an alert';
+    old_alert CONSTANT bigint := signalsmith._id_of('alert', given->>'name');
+    owner CONSTANT regrole := coalesce(signalsmith._owner_of('alert', old_alert), caller);
+BEGIN
+    PERFORM signalsmith._check_keys(what, given, ARRAY['name', 'sync', 'condition', 'destination', 'options']);
+    UPDATE signalsmith.alert SET name = 'replaced ' || id WHERE id = old_alert;
+    PERFORM signalsmith._create_alert(owner, signalsmith._text_of(what, given, 'sync'),
+        signalsmith._text_of(what, given, 'condition'), signalsmith._text_of(what, given, 'destination'),
+        given->'options', signalsmith._text_of(what, given, 'name'));
+    PERFORM signalsmith._drop_alert(owner, old_alert) WHERE old_alert IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._import_alert(regrole, jsonb) IS
+    'creates or replaces an alert; what it has told stays, as long as it goes to the same destination';
 
 CREATE FUNCTION signalsmith._create_from_config(caller regrole, kind text, given jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -61,9 +110,12 @@ BEGIN
         WHEN 'model' THEN
             PERFORM signalsmith._write_model(caller, NULL, '{"query": null, "source": "local"}' || given);
         WHEN 'destination' THEN
-            PERFORM signalsmith._write_destination(caller, NULL, '{"connector": null, "config": {}}' || given);
+            PERFORM signalsmith._write_destination(caller, NULL, '{"connector": null, "config": {}}' || (given - 'shared_with'));
+            PERFORM signalsmith._share_as_configured(caller, given->>'name', given);
         WHEN 'sync' THEN
             PERFORM signalsmith._create_sync(caller, given);
+        WHEN 'alert' THEN
+            PERFORM signalsmith._import_alert(caller, given);
     END CASE;
 END
 $$;
@@ -79,9 +131,12 @@ BEGIN
         WHEN 'model' THEN
             PERFORM signalsmith._update_model(caller, object_name, changes);
         WHEN 'destination' THEN
-            PERFORM signalsmith._update_destination(caller, object_name, changes);
+            PERFORM signalsmith._update_destination(caller, object_name, changes - 'shared_with');
+            PERFORM signalsmith._share_as_configured(caller, object_name, changes);
         WHEN 'sync' THEN
             PERFORM signalsmith._update_sync(caller, object_name, changes);
+        WHEN 'alert' THEN
+            PERFORM signalsmith._import_alert(caller, signalsmith._config_of('alert', object_name) || changes);
     END CASE;
 END
 $$;
@@ -145,13 +200,13 @@ DECLARE
     what CONSTANT text := 'the configuration';
     list text;
 BEGIN
-    PERFORM signalsmith._check_keys(what, config, ARRAY['format', 'connectors', 'models', 'destinations', 'syncs']);
+    PERFORM signalsmith._check_keys(what, config, ARRAY['format', 'connectors', 'models', 'destinations', 'syncs', 'alerts']);
     IF coalesce(config->'format', '1') <> '1' THEN
         RAISE EXCEPTION 'the configuration is of format %, which this version does not know', config->'format'
             USING ERRCODE = 'invalid_parameter_value',
             HINT = 'It was exported by a later version of signalsmith.';
     END IF;
-    FOREACH list IN ARRAY ARRAY['connectors', 'models', 'destinations', 'syncs'] LOOP
+    FOREACH list IN ARRAY ARRAY['connectors', 'models', 'destinations', 'syncs', 'alerts'] LOOP
         IF jsonb_typeof(config->list) <> 'array'
             OR jsonb_path_exists(config->list, '$[*] ? (@.type() != "object" || !(exists (@.name)) || @.name.type() != "string")') THEN
             RAISE EXCEPTION '"%" in the configuration must be a list of objects with a "name"', list
@@ -162,7 +217,7 @@ BEGIN
     RETURN QUERY
     SELECT row_number() OVER (ORDER BY kinds.position, e.position), kinds.kind, e.value->>'name',
         CASE kinds.kind WHEN 'sync' THEN signalsmith._sync_keys(e.value) ELSE e.value END
-    FROM unnest(ARRAY['connector', 'model', 'destination', 'sync']) WITH ORDINALITY AS kinds (kind, position)
+    FROM unnest(ARRAY['connector', 'model', 'destination', 'sync', 'alert']) WITH ORDINALITY AS kinds (kind, position)
         CROSS JOIN LATERAL jsonb_array_elements(config->(kinds.kind || 's')) WITH ORDINALITY AS e (value, position);
 END
 $$;

@@ -37,6 +37,8 @@ GRANT SELECT ON
     signalsmith.row_errors,
     signalsmith.skipped_rows,
     signalsmith.error_summary,
+    signalsmith.alerts,
+    signalsmith.alert_events,
     signalsmith.run_progress,
     signalsmith.sync_health
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
@@ -103,6 +105,8 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.held_deletes(text),
     signalsmith.retry_rows(text),
     signalsmith.skip_rows(text, jsonb),
+    signalsmith.create_alert(text, text, text, jsonb, text),
+    signalsmith.delete_alert(text),
     signalsmith.export_config(),
     signalsmith.import_config(jsonb, boolean)
 TO signalsmith_user, signalsmith_admin;

@@ -31,7 +31,31 @@ COMMENT ON FUNCTION signalsmith.held_deletes(text) IS
 
 -- Nobody may have looked at the model since, or be about to before those deletes
 -- are sent: what they delete may be back by then.
-CREATE FUNCTION signalsmith._refuse_outdated_deletes(held signalsmith.run) RETURNS void
+CREATE FUNCTION signalsmith._refuse_without_held_deletes(asked signalsmith.run) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    later signalsmith.run;
+BEGIN
+    SELECT * INTO later FROM signalsmith.run r
+    WHERE r.sync_id = asked.sync_id AND r.id > asked.id AND signalsmith._looked_at_model(r)
+    ORDER BY r.id DESC LIMIT 1;
+    IF FOUND AND asked.status = 'held' THEN
+        RAISE EXCEPTION 'the deletes of run "run_%" are out of date', asked.id
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = format('Run "run_%s" has looked at the model again; what it still has to delete, it holds itself.', later.id),
+            HINT = 'Approve the deletes of the latest held run.';
+    ELSIF asked.deletes_held = 0 OR asked.status <> 'held' THEN
+        RAISE EXCEPTION 'run "run_%" holds no deletes', asked.id
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            DETAIL = format('Its status is "%s".', asked.status),
+            HINT = 'Runs that hold some have the status "held" in signalsmith.runs; their column error says how many.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._refuse_without_held_deletes(signalsmith.run) IS
+    'refuses a run that has no deletes to approve, or none that are certain to be due';
+
+CREATE FUNCTION signalsmith._refuse_before_later_run(held signalsmith.run) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     later signalsmith.run;
@@ -44,19 +68,10 @@ BEGIN
             USING ERRCODE = 'object_in_use',
             HINT = format('Wait for it, or run SELECT signalsmith.cancel_run(''run_%s''), then approve again.', later.id);
     END IF;
-    SELECT * INTO later FROM signalsmith.run r
-    WHERE r.sync_id = held.sync_id AND r.id > held.id AND signalsmith._looked_at_model(r)
-    ORDER BY r.id DESC LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'the deletes of run "run_%" are out of date', held.id
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-            DETAIL = format('Run "run_%s" has looked at the model again; what it still has to delete, it holds itself.', later.id),
-            HINT = 'Approve the deletes of the latest held run.';
-    END IF;
 END
 $$;
-COMMENT ON FUNCTION signalsmith._refuse_outdated_deletes(signalsmith.run) IS
-    'refuses to approve deletes that may be no longer due';
+COMMENT ON FUNCTION signalsmith._refuse_before_later_run(signalsmith.run) IS
+    'refuses to approve deletes while another run may change what is due';
 
 -- A run that has its plan already and only delivers: exactly what was held.
 CREATE FUNCTION signalsmith._queue_approved(held signalsmith.run, deletes bigint) RETURNS bigint
@@ -114,13 +129,8 @@ BEGIN
     PERFORM FROM signalsmith.sync s
     WHERE s.id = (SELECT sync_id FROM signalsmith.run WHERE id = held_run) FOR UPDATE;
     SELECT * INTO held FROM signalsmith.run WHERE id = held_run FOR UPDATE;
-    IF held.status <> 'held' OR held.deletes_held = 0 THEN
-        RAISE EXCEPTION 'run "run_%" holds no deletes', held.id
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-            DETAIL = format('Its status is "%s".', held.status),
-            HINT = 'Runs that hold some have the status "held" in signalsmith.runs; their column error says how many.';
-    END IF;
-    PERFORM signalsmith._refuse_outdated_deletes(held);
+    PERFORM signalsmith._refuse_without_held_deletes(held);
+    PERFORM signalsmith._refuse_before_later_run(held);
     IF chosen IS NOT NULL THEN
         PERFORM signalsmith._refuse_unknown_keys(format('run "run_%s" holds no delete', held.id), chosen,
             ARRAY(SELECT key FROM signalsmith._deletes_held(held.id)),

@@ -37,14 +37,14 @@ CREATE FUNCTION signalsmith._id_prefix(kind text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE kind WHEN 'source' THEN 'src' WHEN 'model' THEN 'mod'
                      WHEN 'destination' THEN 'dst' WHEN 'sync' THEN 'sync'
-                     WHEN 'run' THEN 'run' END;
+                     WHEN 'run' THEN 'run' WHEN 'alert' THEN 'alert' END;
 COMMENT ON FUNCTION signalsmith._id_prefix(text) IS 'what ids of this kind begin with';
 
 CREATE FUNCTION signalsmith._id_kind(ref text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN CASE substring(ref, '^(src|mod|dst|sync|run)_[0-9]+$')
+    RETURN CASE substring(ref, '^(src|mod|dst|sync|run|alert)_[0-9]+$')
            WHEN 'src' THEN 'source' WHEN 'mod' THEN 'model' WHEN 'dst' THEN 'destination'
-           WHEN 'sync' THEN 'sync' WHEN 'run' THEN 'run' END;
+           WHEN 'sync' THEN 'sync' WHEN 'run' THEN 'run' WHEN 'alert' THEN 'alert' END;
 COMMENT ON FUNCTION signalsmith._id_kind(text) IS 'the kind whose ids look like this, or NULL: it is a name';
 
 CREATE FUNCTION signalsmith._id_number(ref text) RETURNS bigint
@@ -94,6 +94,7 @@ CREATE FUNCTION signalsmith._owner_of(kind text, object_id bigint) RETURNS regro
         WHEN 'run' THEN (SELECT m.owner FROM signalsmith.run r JOIN signalsmith.sync s ON s.id = r.sync_id
                              JOIN signalsmith.model m ON m.id = s.model_id
                          WHERE r.id = object_id)
+        WHEN 'alert' THEN (SELECT owner FROM signalsmith.alert WHERE id = object_id)
     END;
 COMMENT ON FUNCTION signalsmith._owner_of(text, bigint) IS
     'owner of an object, which for a sync and its runs is the owner of the model; NULL when there is none';
@@ -104,6 +105,7 @@ CREATE FUNCTION signalsmith._id_of(kind text, object_name text) RETURNS bigint
         WHEN 'model' THEN (SELECT id FROM signalsmith.model WHERE name = object_name)
         WHEN 'destination' THEN (SELECT id FROM signalsmith.destination WHERE name = object_name)
         WHEN 'sync' THEN (SELECT id FROM signalsmith.sync WHERE name = object_name)
+        WHEN 'alert' THEN (SELECT id FROM signalsmith.alert WHERE name = object_name)
     END;
 COMMENT ON FUNCTION signalsmith._id_of(text, text) IS 'the object with this name; NULL when there is none';
 
@@ -135,7 +137,9 @@ CREATE FUNCTION signalsmith._visible_names(caller regrole, kind text) RETURNS te
         UNION ALL
         SELECT id, name FROM signalsmith.destination WHERE kind = 'destination'
         UNION ALL
-        SELECT id, name FROM signalsmith.sync WHERE kind = 'sync') AS objects
+        SELECT id, name FROM signalsmith.sync WHERE kind = 'sync'
+        UNION ALL
+        SELECT id, name FROM signalsmith.alert WHERE kind = 'alert') AS objects
         WHERE signalsmith._is_visible(caller, kind, id));
 COMMENT ON FUNCTION signalsmith._visible_names(regrole, text) IS 'names of one kind that the caller may see';
 
@@ -154,7 +158,7 @@ BEGIN
                 format('This looks like the id of a %s; ids of a %s look like "%s_1".',
                        other_kind, kind, signalsmith._id_prefix(kind))
             WHEN nearest IS NOT NULL THEN format('Did you mean "%s"?', nearest)
-            WHEN kind IN ('sync', 'run') THEN
+            WHEN kind IN ('sync', 'run', 'alert') THEN
                 format('Those that you may see are in the view signalsmith.%ss.', kind)
             ELSE format('Those that you may see are listed by signalsmith.list_%ss().', kind)
         END;
@@ -214,7 +218,7 @@ BEGIN
             USING ERRCODE = 'reserved_name',
             DETAIL = format('"%s" could mean this %s or the %s with that id.',
                             name, kind, signalsmith._id_kind(name)),
-            HINT = 'Choose a name that is not one of src, mod, dst, sync, run followed by "_" and a number.';
+            HINT = 'Choose a name that is not one of src, mod, dst, sync, run, alert followed by "_" and a number.';
     END IF;
 END
 $$;

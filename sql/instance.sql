@@ -100,6 +100,7 @@ CREATE FUNCTION signalsmith._forget_all_snapshots() RETURNS void
 BEGIN ATOMIC
     DELETE FROM signalsmith.segment;
     DELETE FROM signalsmith.skipped_row;
+    DELETE FROM signalsmith.alert_event;
     UPDATE signalsmith.sync SET snapshot_key = NULL, snapshot_rows = 0;
 END;
 COMMENT ON FUNCTION signalsmith._forget_all_snapshots() IS 'forgets what all destinations are known to hold';

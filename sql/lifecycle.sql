@@ -10,7 +10,8 @@
 
 -- The next run is due one interval after the last one that the schedule
 -- started, and one interval from now where there was none: what has just been
--- defined sends nothing before somebody could look at it.
+-- defined sends nothing before somebody could look at it.  Alerts, which have no
+-- schedule, may wait for a sync that could not deliver them.
 CREATE FUNCTION signalsmith._reschedule(changed_sync bigint) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -19,6 +20,7 @@ BEGIN
             greatest(now(), signalsmith._interval_of(schedule) + coalesce(
                 (SELECT max(queued_at) FROM signalsmith.run
                  WHERE sync_id = s.id AND trigger = 'schedule' AND queued_at < now()), now()))
+             WHEN status = 'active' AND signalsmith._delivers_alerts(id) THEN now()
         END
     WHERE id = changed_sync;
     PERFORM signalsmith._keep_cron_job(changed_sync);

@@ -38,6 +38,33 @@ $$;
 COMMENT ON FUNCTION signalsmith._refuse_trigger(signalsmith.sync) IS
     'refuses a trigger in error and archived, naming the way out';
 
+-- A run that somebody has locked is left to the INSERT, which looks again once it
+-- is free: to wait for it here would leave the row of a run locked that has
+-- started meanwhile.
+CREATE FUNCTION signalsmith._queue_run(queued_sync bigint, run_trigger text, everything boolean) RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    run_id bigint;
+BEGIN
+    UPDATE signalsmith.run r SET full_resync = r.full_resync OR everything
+    WHERE id = (SELECT queued.id FROM signalsmith.run queued
+        WHERE queued.sync_id = queued_sync AND queued.status = 'queued' AND queued.planned_at IS NULL
+        FOR UPDATE SKIP LOCKED)
+    RETURNING id INTO run_id;
+    IF run_id IS NULL THEN
+        INSERT INTO signalsmith.run AS r (sync_id, trigger, full_resync)
+        VALUES (queued_sync, run_trigger, everything)
+        ON CONFLICT (sync_id) WHERE status = 'queued' AND planned_at IS NULL
+            DO UPDATE SET full_resync = r.full_resync OR everything
+        RETURNING r.id INTO run_id;
+    END IF;
+    PERFORM signalsmith._wake();
+    RETURN run_id;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._queue_run(bigint, text, boolean) IS
+    'queues a run of a sync, or finds the one that is queued, which then sees what this transaction did';
+
 -- Two locks, until the transaction ends.  The one on the sync keeps the scheduler
 -- off it, which skips what is locked and does not wait for us; it does not keep
 -- a runner from recording anything.  The one on a run that is queued already
@@ -46,32 +73,13 @@ CREATE FUNCTION signalsmith._trigger_sync(caller regrole, sync text, full_resync
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     triggered_sync bigint := signalsmith._find(caller, 'sync', sync, true);
-    everything boolean := coalesce(full_resync, false);
     locked signalsmith.sync;
-    run_id bigint;
 BEGIN
     PERFORM signalsmith._refuse_fenced();
     SELECT * INTO locked FROM signalsmith.sync WHERE id = triggered_sync FOR KEY SHARE;
     PERFORM signalsmith._refuse_trigger(locked);
-
-    -- A run that somebody has locked is left to the INSERT, which looks again once
-    -- it is free: to wait for it here would leave the row of a run locked that has
-    -- started meanwhile.
-    UPDATE signalsmith.run r SET full_resync = r.full_resync OR everything
-    WHERE id = (SELECT queued.id FROM signalsmith.run queued
-        WHERE queued.sync_id = triggered_sync AND queued.status = 'queued' AND queued.planned_at IS NULL
-        FOR UPDATE SKIP LOCKED)
-    RETURNING id INTO run_id;
-    IF run_id IS NULL THEN
-        INSERT INTO signalsmith.run AS r (sync_id, trigger, full_resync)
-        VALUES (triggered_sync,
-            CASE WHEN signalsmith._is_called_by_cron() THEN 'schedule' ELSE 'manual' END, everything)
-        ON CONFLICT (sync_id) WHERE status = 'queued' AND planned_at IS NULL
-            DO UPDATE SET full_resync = r.full_resync OR everything
-        RETURNING r.id INTO run_id;
-    END IF;
-    PERFORM signalsmith._wake();
-    RETURN 'run_' || run_id;
+    RETURN 'run_' || signalsmith._queue_run(triggered_sync,
+        CASE WHEN signalsmith._is_called_by_cron() THEN 'schedule' ELSE 'manual' END, coalesce(full_resync, false));
 END
 $$;
 COMMENT ON FUNCTION signalsmith._trigger_sync(regrole, text, boolean) IS 'private part of trigger_sync';
@@ -279,6 +287,7 @@ BEGIN
     END IF;
     PERFORM signalsmith._move_sync_on(finished, permanent);
     PERFORM signalsmith._announce_run(finished);
+    PERFORM signalsmith._tell_alerts(finished);
     PERFORM signalsmith._forget_old_runs(finished.sync_id);
     RETURN true;
 END

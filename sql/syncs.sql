@@ -615,6 +615,7 @@ DECLARE
     deleted bigint := signalsmith._find(caller, 'sync', ref, true);
 BEGIN
     PERFORM FROM signalsmith.sync WHERE id = deleted FOR UPDATE;
+    PERFORM signalsmith._drop_alerts_of(caller, deleted);
     PERFORM FROM signalsmith.run WHERE sync_id = deleted AND status IN ('queued', 'running') FOR UPDATE;
     PERFORM signalsmith._request_cancel(id) FROM signalsmith.run WHERE sync_id = deleted AND status = 'running';
     DELETE FROM signalsmith.outbox WHERE run_id IN (SELECT id FROM signalsmith.run WHERE sync_id = deleted);

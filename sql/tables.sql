@@ -171,6 +171,44 @@ COMMENT ON COLUMN signalsmith.run.dismissed IS 'its runner gave no sign of life 
 COMMENT ON COLUMN signalsmith.run.request_times IS 'how many requests took how long: see _request_time_ms';
 COMMENT ON COLUMN signalsmith.run.definition IS 'connector manifest, config, mode and options that this run delivers with';
 
+-- A sync that delivers alerts is one for each owner and destination.
+CREATE TABLE signalsmith.alert (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name            text NOT NULL UNIQUE,
+    sync_id         bigint REFERENCES signalsmith.sync,
+    condition       text NOT NULL,
+    options         jsonb NOT NULL DEFAULT '{}',
+    delivery_sync_id bigint NOT NULL REFERENCES signalsmith.sync,
+    owner           regrole NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX alert_sync ON signalsmith.alert (sync_id);
+CREATE INDEX alert_delivery ON signalsmith.alert (delivery_sync_id);
+COMMENT ON TABLE signalsmith.alert IS 'alerts: what is to be reported, and by which sync';
+COMMENT ON COLUMN signalsmith.alert.sync_id IS 'the sync that is watched; NULL: each one that the owner may see';
+COMMENT ON COLUMN signalsmith.alert.delivery_sync_id IS 'the sync that sends the events, to the alert''s destination';
+
+CREATE TABLE signalsmith.alert_firing (
+    alert_id        bigint NOT NULL REFERENCES signalsmith.alert ON DELETE CASCADE,
+    sync_id         bigint NOT NULL REFERENCES signalsmith.sync ON DELETE CASCADE,
+    since           timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (alert_id, sync_id)
+);
+COMMENT ON TABLE signalsmith.alert_firing IS 'for which syncs it is so now that an alert watches for';
+
+CREATE TABLE signalsmith.alert_event (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    delivery_sync_id bigint NOT NULL REFERENCES signalsmith.sync ON DELETE CASCADE,
+    alert           text NOT NULL,
+    sync            text NOT NULL,
+    condition       text NOT NULL,
+    state           text NOT NULL CHECK (state IN ('firing', 'resolved')),
+    run_id          text NOT NULL,
+    text            text NOT NULL,
+    occurred_at     timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE signalsmith.alert_event IS 'changes of state that alerts tell: rows of the model that a sync delivers';
+
 -- The engine's tables, below, have no foreign keys: the plan writes them
 -- through the table access method, in the model's own read-only transaction,
 -- where no trigger runs.  Deleting a sync deletes their rows by hand.
@@ -276,6 +314,9 @@ SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination_share', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.secret', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.sync', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.run', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.alert', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.alert_firing', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.alert_event', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.outbox', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.row_failure', '');
@@ -284,5 +325,7 @@ SELECT pg_catalog.pg_extension_config_dump('signalsmith.model_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.sync_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.run_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.alert_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.alert_event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.segment_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.skipped_row_id_seq', '');

@@ -109,9 +109,10 @@ static const char *const snapshot_key_query =
 
 /* A newer plan has looked again: what older runs held back is out of date. */
 static const char *const discard_held_query =
-"DELETE FROM signalsmith.outbox WHERE run_id IN ("
-"  SELECT id FROM signalsmith.run WHERE sync_id = $1 AND status = 'held'"
-"   AND deletes_held > 0)";
+"WITH outdated AS ("
+"  UPDATE signalsmith.run SET deletes_held = 0"
+"  WHERE sync_id = $1 AND status = 'held' AND deletes_held > 0 RETURNING id)"
+" DELETE FROM signalsmith.outbox WHERE run_id IN (SELECT id FROM outdated)";
 
 static const char *const trust_again_query =
 "UPDATE signalsmith.sync SET hold_next_deletes = false WHERE id = $1";

@@ -23,6 +23,8 @@ SELECT signalsmith.create_model('people', 'SELECT * FROM people', '{id}', '{emai
 RESET search_path;
 SELECT signalsmith.create_destination('crm', 'webhook', '{"url": "https://example.com/hook", "headers": {"Authorization": "Bearer {{secret.token}}"}}', 'the CRM');
 SELECT signalsmith.create_sync('people to crm', 'people', 'crm', 'mirror', '{"email": "Email"}', '{"type": "interval", "interval_minutes": 5}');
+SELECT signalsmith.share_destination('crm', 'regress_signalsmith_bob');
+SELECT signalsmith.create_alert('people to crm', 'slow', 'crm', '{"seconds": 60}');
 SELECT jsonb_pretty(signalsmith.export_config()) AS exported \gset
 \echo :exported
 -- all of it is there already, and left as it is
@@ -34,7 +36,8 @@ SELECT * FROM signalsmith.import_config('{"syncs": [{"name": "people to crm", "m
     "field_mapping": [{"source_column": "email", "destination_field": "Email"}]}]}', false);
 
 -- into an empty installation, whatever the search_path is
-SELECT signalsmith.delete_sync('people to crm'), signalsmith.delete_model('people'), signalsmith.delete_destination('crm');
+SELECT signalsmith.delete_sync('people to crm');
+SELECT signalsmith.delete_model('people'), signalsmith.delete_destination('crm');
 SELECT * FROM signalsmith.import_config(:'exported');
 SELECT * FROM signalsmith.list_models();
 SELECT * FROM signalsmith.import_config(:'exported', dry_run => false);
@@ -50,6 +53,14 @@ SELECT signalsmith.get_model('people')->'columns' AS columns;
 SELECT * FROM signalsmith.import_config('{"models": [{"name": "people", "query": "SELECT id, email FROM people"}],
     "syncs": [{"name": "people to crm", "field_mappings": {"email": "Email"}}]}', false);
 SELECT jsonb_path_query(signalsmith.export_config(), '$.models[*].search_path') AS search_path;
+
+-- alerts and shares; what delivers alerts is nobody's to configure
+SELECT * FROM signalsmith.import_config('{"destinations": [{"name": "crm", "shared_with": []}],
+    "alerts": [{"name": "slow: people to crm to crm", "options": {"seconds": 90}}, {"name": "ours", "sync": "*", "condition": "failed", "destination": "crm"}]}', false);
+SELECT signalsmith.get_destination('crm')->'shared_with' AS shared_with;
+SELECT name, sync, condition, options, destination FROM signalsmith.alerts;
+SELECT * FROM signalsmith.import_config(signalsmith.export_config(), false);
+SELECT * FROM signalsmith.import_config('{"alerts": [{"name": "ours", "condition": "late"}]}');
 
 -- all or nothing, and a dry run ends with the same error
 SELECT * FROM signalsmith.import_config('{"models": [{"name": "new", "query": "SELECT id FROM people", "primary_key": ["id"]}, {"name": "people", "query": "SELECT id FROM people"}]}');
