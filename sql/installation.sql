@@ -1,5 +1,9 @@
 -- Is the installation sound?
 
+CREATE FUNCTION signalsmith._library_version() RETURNS text
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_library_version';
+COMMENT ON FUNCTION signalsmith._library_version() IS 'the version of the extension that the library belongs to';
+
 CREATE FUNCTION signalsmith._http_client(OUT version text, OUT problem text)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_http_client';
 COMMENT ON FUNCTION signalsmith._http_client() IS 'the HTTP client that is installed here, and what is wrong with it';
@@ -17,6 +21,7 @@ DECLARE
     wanted integer := current_setting('signalsmith.max_workers')::integer;
     used integer;
     obstacle record;
+    installed text;
     client record;
     authorities record;
 BEGIN
@@ -26,6 +31,14 @@ BEGIN
                   WHERE btrim(library, '" ') ~ '(^|/)signalsmith(\.so)?$');
     detail := CASE WHEN ok THEN 'signalsmith is loaded' ELSE 'signalsmith is not among them' END;
     hint := CASE WHEN NOT ok THEN 'Add signalsmith to shared_preload_libraries and restart: schedules need it, and runs that go on after a restart.' END;
+    RETURN NEXT;
+
+    name := 'version';
+    installed := (SELECT extversion FROM pg_extension WHERE extname = 'signalsmith');
+    ok := installed = signalsmith._library_version();
+    detail := CASE WHEN ok THEN installed
+        ELSE format('%s in this database, but the library is %s: syncs wait', installed, signalsmith._library_version()) END;
+    hint := CASE WHEN NOT ok THEN 'Run ALTER EXTENSION signalsmith UPDATE in this database; if the library is the older one, install the newer and restart.' END;
     RETURN NEXT;
 
     name := 'launcher';

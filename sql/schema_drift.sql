@@ -172,3 +172,13 @@ CREATE EVENT TRIGGER signalsmith_watch_changes ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER SCHEMA')
     EXECUTE FUNCTION signalsmith._watch_schema();
 COMMENT ON EVENT TRIGGER signalsmith_watch_changes IS 'signalsmith: tells which models read what is changed or renamed';
+
+-- Syncs have waited for the extension to become the library's version.
+CREATE FUNCTION signalsmith._heed_new_version() RETURNS event_trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_wake';
+COMMENT ON FUNCTION signalsmith._heed_new_version() IS 'has the launcher look here after ALTER EXTENSION';
+
+CREATE EVENT TRIGGER signalsmith_watch_versions ON ddl_command_end
+    WHEN TAG IN ('ALTER EXTENSION')
+    EXECUTE FUNCTION signalsmith._heed_new_version();
+COMMENT ON EVENT TRIGGER signalsmith_watch_versions IS 'signalsmith: goes on after an update of the extension';

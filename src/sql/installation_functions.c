@@ -11,8 +11,16 @@
 #include "base/compat.h"
 #include "http/client.h"
 
+SQL_FUNCTION(signalsmith_library_version);
 SQL_FUNCTION(signalsmith_http_client);
 SQL_FUNCTION(signalsmith_authorities);
+
+/* _library_version() returns text */
+Datum
+signalsmith_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(SIGNALSMITH_VERSION));
+}
 
 /* A row of two texts; the second may be NULL. */
 static Datum

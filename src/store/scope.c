@@ -18,6 +18,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "parser/parser.h"
+#include "postmaster/bgworker.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -75,12 +76,12 @@ extension_lock(Oid extension, bool wait)
 
 /* Looks the extension up and locks it; whoever has waited looks again. */
 static Oid
-lookup_and_lock(Oid *owner)
+lookup_and_lock(Oid *owner, char **version)
 {
-	Oid			extension = extension_lookup(owner, NULL);
+	Oid			extension = extension_lookup(owner, version);
 
 	if (OidIsValid(extension) && extension_lock(extension, true) == LOCKACQUIRE_OK)
-		extension = extension_lookup(owner, NULL);
+		extension = extension_lookup(owner, version);
 	return extension;
 }
 
@@ -118,12 +119,21 @@ leave_no_statistics(void)
 		set_setting(setting, "none");
 }
 
+/* Not pg_cron's, whose worker is a user's session. */
+static bool
+is_our_worker(void)
+{
+	return IsBackgroundWorker &&
+		strcmp(MyBgworkerEntry->bgw_library_name, "signalsmith") == 0;
+}
+
 /*
  * A worker belongs to the installation that it was started for.  In another one,
- * created since, its run's number would be that of another run.
+ * created since, its run's number would be that of another run; in another
+ * version, updated to since, nobody knows what the tables are like.
  */
 static void
-check_extension(Oid extension)
+check_extension(Oid extension, const char *version)
 {
 	static Oid	first = InvalidOid;
 
@@ -132,7 +142,7 @@ check_extension(Oid extension)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"signalsmith\" is not installed in this database"),
 				 errhint("Run CREATE EXTENSION signalsmith.")));
-	if (!IsBackgroundWorker)
+	if (!is_our_worker())
 		return;
 	if (!OidIsValid(first))
 		first = extension;
@@ -140,14 +150,22 @@ check_extension(Oid extension)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"signalsmith\" was dropped and created again")));
+	if (strcmp(version, SIGNALSMITH_VERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"signalsmith\" has become version %s, but the library is version %s",
+						version, SIGNALSMITH_VERSION),
+				 errdetail("What was under way goes on once they agree again.")));
 }
 
 void
 scope_enter(Scope *scope)
 {
 	Oid			owner;
+	char	   *version = NULL;
+	Oid			extension = lookup_and_lock(&owner, is_our_worker() ? &version : NULL);
 
-	check_extension(lookup_and_lock(&owner));
+	check_extension(extension, version);
 
 	GetUserIdAndSecContext(&scope->user_id, &scope->security_context);
 	SetUserIdAndSecContext(owner,

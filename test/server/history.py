@@ -46,6 +46,8 @@ def check(history, table, expectation):
     table       {key: data} that the destination must hold now
     failed      keys (canonical text) that may differ, since their rows failed
     crashes     how often a process was killed: each explains duplicates
+    runs        {run id: {"confirmed": records, "complete": were that all of them?}};
+                the history is that of these runs and no others
     """
     violations = []
     if "table" in expectation:
@@ -54,6 +56,8 @@ def check(history, table, expectation):
     violations += order(history)
     if not expectation.get("crashes"):
         violations += duplicates_explained(history)
+    if "runs" in expectation:
+        violations += belong_to_runs(history, expectation["runs"])
     return violations[:50]
 
 
@@ -91,6 +95,29 @@ def same_change_same_key(history):
             first = changes.setdefault(change.idempotency_key, (request.number, change.hash))
             if first[1] != change.hash:
                 yield "I3: requests %d and %d carry different changes under one key" % (first[0], request.number)
+
+
+def belong_to_runs(history, runs):
+    """I2, I6: requests belong to runs, which confirm what was acknowledged, once."""
+    sent = {run: set() for run in runs}
+    acknowledged = {run: set() for run in runs}
+    for request in history:
+        if request.body is None:
+            continue
+        if request.run_id not in runs:
+            yield "I2: request %d belongs to no run: %s" % (request.number, request.run_id)
+            continue
+        keys = [change.idempotency_key for change in request.changes]
+        sent[request.run_id].update(keys)
+        if request.answered and 200 <= request.status < 300:
+            acknowledged[request.run_id].update(keys)
+    for run, facts in runs.items():
+        if facts["confirmed"] > len(acknowledged[run]):
+            yield "I6: %s counts %d confirmed records, the destination acknowledged %d" % (
+                run, facts["confirmed"], len(acknowledged[run]))
+        if facts["complete"] and facts["confirmed"] != len(sent[run]):
+            yield "I6: %s sent %d records and counts %d as confirmed" % (
+                run, len(sent[run]), facts["confirmed"])
 
 
 def order(history):

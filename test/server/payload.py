@@ -37,6 +37,15 @@ def parse_changes(method, path, headers, body):
     return []
 
 
+def run_of(body):
+    """The id of the run that a webhook request says it belongs to, or None."""
+    try:
+        metadata = json.loads(body.decode("utf-8"))["metadata"]
+        return metadata["run_id"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def webhook_changes(content):
     if "records" in content:
         return [webhook_change(record, record.get("data")) for record in content["records"]]

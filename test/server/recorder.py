@@ -40,7 +40,7 @@ import time
 from aiohttp import web
 
 import history
-from payload import parse_changes
+from payload import parse_changes, run_of
 
 
 class Rule:
@@ -134,6 +134,7 @@ class Request:
         self.finished = None
         self.body = None            # bytes, once read
         self.body_hash = None
+        self.run_id = None          # of a webhook request
         self.changes = []           # payload.Change
         self.status = None          # of the answer, if one was begun
         self.answered = False       # the whole answer was handed to the kernel
@@ -143,6 +144,7 @@ class Request:
     def take_body(self, body):
         self.body = body
         self.body_hash = history.body_hash(body)
+        self.run_id = run_of(body)
         self.changes = parse_changes(self.method, self.path, self.headers, body)
 
     def as_json(self):

@@ -34,7 +34,7 @@ SELECT function FROM body WHERE text ~* '\mEXECUTE\M';
 SELECT DISTINCT classid::regclass FROM pg_depend
 WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'signalsmith')
     AND classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_event_trigger'::regclass);
-SELECT evtname FROM pg_event_trigger WHERE evtname NOT IN ('signalsmith_watch_changes', 'signalsmith_watch_drops');
+SELECT evtname FROM pg_event_trigger WHERE evtname NOT IN ('signalsmith_watch_changes', 'signalsmith_watch_drops', 'signalsmith_watch_versions');
 SELECT t.typname FROM pg_type t JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e' AND typtype <> 'c' AND typelem = 0;
 -- nor do our tables have columns that compute, or are of a type that does
 SELECT attrelid::regclass, attname FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid

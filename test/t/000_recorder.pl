@@ -20,7 +20,7 @@ my $json = JSON::PP->new->canonical;
 sub send_record
 {
 	my ($id, $data, $idempotency_key, $operation) = @_;
-	my $body = $json->encode({ data => $data, metadata => { operation => $operation // 'update', key => { id => $id }, idempotency_key => $idempotency_key } });
+	my $body = $json->encode({ data => $data, metadata => { run_id => 'run_1', operation => $operation // 'update', key => { id => $id }, idempotency_key => $idempotency_key } });
 	return $client->post($recorder->url, { content => $body, headers => { 'Idempotency-Key' => "batch of $idempotency_key" } })->{status};
 }
 
@@ -53,6 +53,11 @@ like(violations('{"table": {}}'), qr/I1: should be gone: \{"id":2\}/, 'I1 sees w
 like(violations('{"table": {"{\"id\":2}": {"v": "y"}}}'), qr/I1: differs/, 'I1 sees a wrong value');
 is(violations('{"table": {"{\"id\":2}": {"v": "x"}}}'), '', 'and is content with the right one');
 is(violations('{"table": {}, "failed": ["{\"id\":2}"]}'), '', 'or with a failed row');
+is(violations('{"runs": {"run_1": {"confirmed": 1, "complete": true}}}'), '', 'and with a run that counts one record');
+like(violations('{"runs": {"run_2": {"confirmed": 0, "complete": true}}}'), qr/I2: request 1 belongs to no run: run_1/, 'I2 sees what no run has sent');
+like(violations('{"runs": {"run_1": {"confirmed": 2, "complete": true}}}'), qr/I6: run_1 counts 2 confirmed records, the destination acknowledged 1/, 'I6 sees a run that counts too many');
+like(violations('{"runs": {"run_1": {"confirmed": 0, "complete": true}}}'), qr/I6: run_1 sent 1 records and counts 0 as confirmed/, 'or too few');
+is(violations('{"runs": {"run_1": {"confirmed": 0, "complete": false}}}'), '', 'unless it has not completed');
 
 $recorder->reset;
 $client->put($recorder->url('/things/1'), { content => '{"amount": 1.50}' });

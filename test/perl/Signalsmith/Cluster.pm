@@ -214,7 +214,7 @@ sub expected_table
 
 # One test: invariants I1 to I5 hold for the recorder's history, given the query
 # of what the destination should hold, less the rows that failed in the given run.
-# Options: run, crashes.
+# Options: run, crashes; runs => sync has I2 and I6 looked at for all its runs.
 sub check_delivery
 {
 	my ($self, $recorder, $query, $name, %options) = @_;
@@ -222,9 +222,18 @@ sub check_delivery
 	my @failed = $options{run} ? map { $json->encode($_->{key}) } $self->row_errors($options{run}) : ();
 	my $crashes = $options{crashes} // 0;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $runs = $options{runs} ? ',"runs":' . $self->runs_to_check($options{runs}) : '';
 	$recorder->check_history($name,
-		'{"table":' . $table . ',"failed":' . $json->encode(\@failed) . qq(,"crashes":$crashes}));
+		'{"table":' . $table . ',"failed":' . $json->encode(\@failed) . qq(,"crashes":$crashes$runs}));
 	return;
+}
+
+# The runs of a sync, as the recorder's check wants to know them.
+sub runs_to_check
+{
+	my ($self, $sync) = @_;
+	return $self->sql(q{SELECT json_object_agg(id, json_build_object('confirmed', rows_created + rows_updated + rows_deleted,
+		'complete', status = 'completed' AND rows_failed = 0)) FROM signalsmith.runs WHERE sync = } . quote($sync));
 }
 
 # One test: I6, the run's figures are those of the history.  The history is that

@@ -1,31 +1,26 @@
-# Fifty processes killed and a hundred terminated at random while 20,000 rows keep
+# Fifty processes killed and fifty terminated at random while 20,000 rows keep
 # changing: nothing is lost, nothing is sent that should not be.  The seed is
-# SIGNALSMITH_TEST_SEED, or always the same.
+# SIGNALSMITH_TEST_SEED, or always the same.  test/soak/run goes on for longer.
 use strict;
 use warnings;
 
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
-use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Signalsmith::Cluster qw(quote);
+use Signalsmith::Nemesis;
 use Signalsmith::Recorder;
 use Test::More;
-use Time::HiRes qw(sleep time);
-
-my $seed = $ENV{SIGNALSMITH_TEST_SEED} // 20261123;
-my ($kills, $terminations) = (50, 100);
-srand $seed;
-note "seed $seed";
+use Time::HiRes qw(time);
 
 my $node = Signalsmith::Cluster->start_new('main', conf => <<'CONF');
 log_statement = none
-log_min_messages = log
 signalsmith.max_attempts = 20
 signalsmith.error_after = 1000
 CONF
 my $recorder = Signalsmith::Recorder->start;
-my $whole = q{SELECT json_build_object('id', id) AS key, to_json(p) AS data FROM people p};
+my $seed = $ENV{SIGNALSMITH_TEST_SEED} // 20261123;
+my $nemesis = Signalsmith::Nemesis->new($node, seed => $seed);
 
 $node->sql(q{
 	CREATE TABLE people (id int PRIMARY KEY, x int);
@@ -63,7 +58,7 @@ sub let_it_work
 	my ($confirmed) = @_;
 	my $target = $requests + int rand 60;
 	$node->wait_until('the run goes on', sub {
-		my $answer = $node->ask(q{SELECT signalsmith.trigger_sync('people'), (SELECT sum(rows_created + rows_updated + rows_deleted) FROM signalsmith.runs)
+		my $answer = $node->ask(q{SELECT signalsmith.trigger_sync('people')
 			WHERE NOT EXISTS (SELECT FROM signalsmith.runs WHERE status IN ('queued', 'running'))});
 		change_rows() if $answer;
 		return 0 if $recorder->figures->{requests} < $target;
@@ -76,48 +71,35 @@ sub let_it_work
 	return;
 }
 
-# The process id of a process of some kind, or nothing.
-sub find_process
-{
-	my ($type) = @_;
-	return $node->ask("SELECT pid FROM pg_stat_activity WHERE backend_type = '$type' LIMIT 1");
-}
-
-my @events = ((map { 'KILL' } 1 .. $kills), (map { 'TERM' } 1 .. $terminations));
-@events = map { $_->[1] } sort { $a->[0] <=> $b->[0] } map { [ rand, $_ ] } @events;
-my %count;
-my %victims;
+my @deeds = ((map { 'kill' } 1 .. 50), (map { 'terminate' } 1 .. 50));
+@deeds = map { $_->[1] } sort { $a->[0] <=> $b->[0] } map { [ rand, $_ ] } @deeds;
 my $began = time;
-for my $number (0 .. $#events)
+for my $number (0 .. $#deeds)
 {
-	my $event = $events[$number];
 	my $choice = rand;
-	my $type = $choice < 0.8 ? 'signalsmith runner' : $choice < 0.9 ? 'signalsmith scheduler'
-	  : $event eq 'TERM' || $choice < 0.95 ? 'signalsmith runner' : $choice < 0.97 ? 'signalsmith launcher' : 'checkpointer';
+	my $type = $choice < 0.8 ? 'signalsmith runner' : $choice < 0.96 ? 'signalsmith scheduler'
+	  : $choice < 0.98 ? 'signalsmith launcher' : $deeds[$number] eq 'kill' ? 'checkpointer' : 'signalsmith runner';
 	let_it_work($number % 2);
-	my $pid = find_process($type) || find_process('signalsmith runner') or redo;
-	my $checkpointer = find_process('checkpointer');
-	kill $event, $pid or redo;
-	$node->wait_until('the server restarts', sub { my $now = find_process('checkpointer'); $now && $now ne $checkpointer })
-	  if $event eq 'KILL';
-	$count{$event}++;
-	$victims{$type}++;
+	$nemesis->terminate($nemesis->find_process('signalsmith runner') || redo) if $type eq 'signalsmith scheduler';    # one follows
+	$nemesis->strike($deeds[$number], $type) || $nemesis->strike($deeds[$number], 'signalsmith runner') || redo;
 }
-note sprintf '%d kills, %d terminations in %.0f s; %s', $count{KILL}, $count{TERM}, time - $began,
-  join ', ', map { "$_ $victims{$_}" } sort keys %victims;
+note sprintf '%s in %.0f s', $nemesis->deeds, time - $began;
 
 # The destination recovers, and so does everything else.
 $recorder->rules;
-my $run;
 $node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM signalsmith.runs WHERE status IN ('queued', 'running')}) or die;
+my $run;
 $run = $node->run_sync('people') for 1 .. 2;
 $node->run_is($run, { status => 'completed', requests => 0, rows_failed => 0 }, 'at last nothing is left to be sent');
 is($node->sync('people')->{status}, 'active', 'the sync is active');
-$node->check_delivery($recorder, $whole, 'nothing is lost, invented, reordered', crashes => 1);
+$node->check_delivery($recorder, q{SELECT json_build_object('id', id) AS key, to_json(p) AS data FROM people p},
+	'nothing is lost, invented, reordered', crashes => 1, runs => 'people');
 is($node->sql(q{SELECT count(*) FROM signalsmith.snapshot('people') WHERE state <> 'present'}), 0, 'the snapshot knows everything');
 is($node->sql(q{SELECT count(*) FROM signalsmith.snapshot('people')}), $node->sql('SELECT count(*) FROM people'), 'as many records as rows');
 is($node->sql('SELECT count(*) FROM signalsmith.outbox'), 0, 'the outbox is empty');
 is($node->sql(q{SELECT count(*) FROM signalsmith.runs WHERE status NOT IN ('completed', 'failed')}), 0, 'all runs are over');
+my $crashes = () = slurp_file($node->logfile) =~ /all server processes terminated; reinitializing/g;
+is($crashes, $nemesis->count('kill'), 'the server has crashed as often as something was killed');
 note $node->sql(q{SELECT count(*) || ' runs, ' || sum(rows_created + rows_updated + rows_deleted) || ' rows confirmed, ' || sum(rows_failed) || ' failed, '
 	|| sum(requests) || ' requests' FROM signalsmith.runs});
 
