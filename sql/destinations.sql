@@ -232,6 +232,47 @@ CREATE FUNCTION signalsmith._probe_destination(destination_id bigint, destinatio
 COMMENT ON FUNCTION signalsmith._probe_destination(bigint, text, text, jsonb, jsonb) IS
     'sends one request that changes nothing, and tells how far it came';
 
+CREATE FUNCTION signalsmith._probe_table(sync_id bigint) RETURNS text
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_probe_table';
+COMMENT ON FUNCTION signalsmith._probe_table(bigint) IS
+    'refuses a table that a sync''s owner could not write to as the sync wants; connects to where a foreign table is, and returns the table''s name';
+
+-- A destination of tables is as good as the tables that its syncs name.
+CREATE FUNCTION signalsmith._test_tables(caller regrole, tested bigint)
+    RETURNS TABLE (step text, ok boolean, detail text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    sync record;
+    message text;
+    hint text;
+    table_name text;
+BEGIN
+    FOR sync IN SELECT s.id, s.name FROM signalsmith.sync s
+                WHERE s.destination_id = tested AND s.status <> 'archived'
+                    AND signalsmith._is_visible(caller, 'sync', s.id) ORDER BY s.name LOOP
+        step := 'table';
+        BEGIN
+            table_name := signalsmith._probe_table(sync.id);
+            ok := true;
+            detail := format('%s: sync "%s" can write to it', table_name, sync.name);
+        EXCEPTION
+            WHEN internal_error OR query_canceled THEN
+                RAISE;
+            WHEN OTHERS THEN
+                GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+                ok := false;
+                detail := format('sync "%s": %s', sync.name, message) || coalesce(' (' || nullif(hint, '') || ')', '');
+        END;
+        RETURN NEXT;
+    END LOOP;
+    IF step IS NULL THEN
+        RETURN QUERY SELECT 'table', true, 'no sync of yours names a table here yet';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._test_tables(regrole, bigint) IS
+    'the part of test_destination for destinations that are tables';
+
 CREATE FUNCTION signalsmith._test_destination(caller regrole, destination text)
     RETURNS TABLE (step text, ok boolean, detail text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -244,6 +285,10 @@ BEGIN
         RAISE EXCEPTION 'permission denied for destination "%"', destination
             USING ERRCODE = 'insufficient_privilege',
             DETAIL = format('It belongs to role "%s", and is not shared with you.', pg_get_userbyid(tested.owner));
+    END IF;
+    IF signalsmith._manifest_of(tested.connector) ? 'table' THEN
+        RETURN QUERY SELECT * FROM signalsmith._test_tables(caller, tested.id);
+        RETURN;
     END IF;
     PERFORM signalsmith._refuse_fenced();
     RETURN QUERY SELECT * FROM signalsmith._probe_destination(tested.id, tested.name, tested.connector,

@@ -39,6 +39,14 @@
 #define selected_columns(query, entry) ((entry)->selectedCols)
 #endif
 
+/* 16 has one function for the rights on objects of all catalogs. */
+#if PG_VERSION_NUM >= 160000
+#define schema_aclcheck(schema, role, mode) \
+	object_aclcheck(NamespaceRelationId, schema, role, mode)
+#else
+#define schema_aclcheck(schema, role, mode) pg_namespace_aclcheck(schema, role, mode)
+#endif
+
 /*
  * 17 gives extensions wait events with names; before, all of them show as
  * "Extension".

@@ -56,6 +56,19 @@ extern void connector_check_mappings(const Connector *connector,
 									 const SyncDefinition *definition);
 
 /*
+ * A table of this database that is written by SQL.  Such a connector renders no
+ * requests and reads no answers: see target/target_table.h.
+ */
+typedef struct TableSpec
+{
+	const char *schema;			/* of a name without one */
+	const char *name;			/* as the sync has it; NULL: for no sync */
+} TableSpec;
+
+/* NULL: the connector sends requests. */
+extern const TableSpec *connector_table(const Connector *connector);
+
+/*
  * Where "{{secret.NAME}}" comes from, when a request is rendered: the secret's
  * text in UTF-8, valid until the next call, or NULL when it is not set.
  */
@@ -223,6 +236,7 @@ typedef struct RecordOutcome
 	Slice		version;
 	const char *code;			/* the vendor's word, or NULL */
 	const char *message;		/* cut to a sane length, or NULL */
+	bool		undone;			/* CLASS_RETRY, and certainly not done */
 } RecordOutcome;
 
 /*

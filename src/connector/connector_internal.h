@@ -352,6 +352,7 @@ struct Connector
 	int			object_count;
 	JsonbMember *objects;		/* as the manifest has them */
 	ObjectSpec	object;
+	TableSpec  *table;			/* it writes to; or NULL: it sends requests */
 	char	   *base_url;		/* without query */
 	char	   *base_query;		/* or NULL */
 	AuthSpec	auth;
@@ -409,6 +410,10 @@ extern const char *auth_secret_fault(const AuthSpec *auth, const char *name,
 /* Reads what belongs to the object that the sync is for. */
 extern void objects_compile(Compiler *compiler, const JsonbValue *manifest,
 							Connector *connector);
+
+/* Whether the connector writes to tables; if so, compiles it (table_spec.c). */
+extern bool table_compile(Compiler *compiler, const JsonbValue *manifest,
+						  Connector *connector);
 
 /* The objects that there are, for people. */
 extern char *object_choices(const Connector *connector);

@@ -290,13 +290,16 @@ read_manifest(Compiler *compiler, const JsonbValue *manifest, Connector *connect
 {
 	static const char *const keys[] = {
 		"name", "version", "description", "config", "secrets", "base_url", "headers",
-		"auth", "rate", "classify", "operations", "lookup", "objects"
+		"auth", "rate", "classify", "operations", "lookup", "objects", "table"
 	};
 	JsonbValue	member;
 
-	check_keys(compiler, "", manifest, keys, lengthof(keys));
+	check_keys(compiler, "", manifest, keys,
+			   lengthof(keys) - (compiler->in_config ? 1 : 0));
 	if (compiler->in_config && jsonb_member(manifest, "config", &member))
 		compiler_fault(compiler, "config", NULL, "There is no such key.");
+	if (table_compile(compiler, manifest, connector))
+		return;
 	read_secrets(compiler, manifest);
 	read_base_url(compiler, manifest, connector);
 	if (jsonb_member(manifest, "auth", &member))
@@ -386,6 +389,11 @@ possible_modes(const Connector *connector)
 static void
 object_is_needed(const Connector *connector)
 {
+	if (connector->table != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("connector \"%s\" needs the name of a table", connector->name),
+				 errhint("Say which one the sync is for, as its \"object\": \"contacts\", or \"crm.contacts\".")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("connector \"%s\" has several kinds of object", connector->name),

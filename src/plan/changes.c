@@ -70,10 +70,17 @@ planner_leaves_alone(const Planner *planner, bool known)
 		case MODE_APPEND:
 			return known;
 		case MODE_UPDATE:
-			return !known;
+			return !known && !planner->options->update_unknown;
 		default:
 			return false;
 	}
+}
+
+Operation
+planner_operation(const Planner *planner, bool known)
+{
+	return known || planner->definition->mode == MODE_UPDATE ?
+		OPERATION_UPDATE : OPERATION_CREATE;
 }
 
 static bool
@@ -162,7 +169,7 @@ planner_changed_row(Planner *planner, const Datum *values, const bool *nulls,
 	if (is_skipped(planner, key, hash))
 		return true;
 
-	change.operation = known ? OPERATION_UPDATE : OPERATION_CREATE;
+	change.operation = planner_operation(planner, known);
 	change.key = key;
 	change.hash = hash;
 	if (!render_record(planner, values, nulls, &change.record, &problem))

@@ -103,6 +103,8 @@ typedef struct PlanOptions
 	bool		with_ids;		/* changes say the ids and versions that the
 								 * snapshot has */
 	SkipList   *skips;			/* what is left alone; NULL: nothing */
+	bool		update_unknown; /* mode update asks the destination itself whether
+								 * it has a record */
 
 	/* Called now and then with the rows read so far; may be NULL. */
 	void		(*progress) (void *arg, const PlanFigures *figures);

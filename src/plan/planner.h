@@ -106,6 +106,9 @@ extern void planner_keyless_row(Planner *planner, const Datum *values, const boo
 /* Does the mode leave alone what has changed in a row that is new or known? */
 extern bool planner_leaves_alone(const Planner *planner, bool known);
 
+/* What is done to the record of a row that is new or known. */
+extern Operation planner_operation(const Planner *planner, bool known);
+
 /*
  * Once all rows are in: what is left to withdraw and to delete, as far as the
  * comparison can say.

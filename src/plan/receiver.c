@@ -55,7 +55,7 @@ take_repeated_row(Planner *planner, TupleTableSlot *slot, uint32 entry)
 			 skip_list_has_met(planner->options->skips, key_table_key(diff->table, entry)))
 		planner->figures->rows_skipped--;
 	else if (state == ENTRY_CHANGED)
-		planner->withdrawn[known ? OPERATION_UPDATE : OPERATION_CREATE]++;
+		planner->withdrawn[planner_operation(planner, known)]++;
 	planner_repeated_row(planner, slot->tts_values, slot->tts_isnull, known,
 						 state == ENTRY_REJECTED ? 1 : 2);
 }

@@ -37,6 +37,8 @@ struct AcknowledgementGroup
 	bool		pending;		/* anything to record */
 	int64		began_ms;
 	int64		clock_ms;		/* up to when deliver_ms has been counted */
+	int64		written_ms;		/* the same, once what is written commits */
+	int			lease_seconds;
 };
 
 AcknowledgementGroup *
@@ -53,6 +55,7 @@ acknowledgement_group_create(const RunClaim *claim, int key_width,
 										   "signalsmith acknowledgements",
 										   ALLOCSET_DEFAULT_SIZES);
 	group->clock_ms = monotonic_ms();
+	group->lease_seconds = LEASE_SECONDS;
 	return group;
 }
 
@@ -104,6 +107,13 @@ leave_record(AcknowledgementGroup *group, Bundle *bundle, int index)
 {
 	settle_record(group, bundle, index, OUTCOME_ACKNOWLEDGED);
 	note_snapshot(group, bundle, index, bundle->hashes[index]);
+}
+
+/* The destination does not have it: the next run asks again. */
+void
+skip_record(AcknowledgementGroup *group, Bundle *bundle, int index)
+{
+	settle_record(group, bundle, index, OUTCOME_ACKNOWLEDGED);
 }
 
 /*
@@ -185,15 +195,15 @@ empty_group(AcknowledgementGroup *group)
 }
 
 void
-acknowledgement_record(AcknowledgementGroup *group)
+acknowledgement_write(AcknowledgementGroup *group)
 {
-	int64		now_ms = monotonic_ms();
 	Scope		scope;
 
-	group->figures.deliver_ms = now_ms - group->clock_ms;
+	group->written_ms = monotonic_ms();
+	group->figures.deliver_ms = group->written_ms - group->clock_ms;
+	group->figures.lease_seconds = group->lease_seconds;
 
 	FAULT_POINT("before-acknowledgement");
-	transaction_begin();
 	scope_enter(&scope);
 	if (!run_record_progress(group->claim, &group->figures))
 		run_lease_lost(group->claim);
@@ -202,9 +212,34 @@ acknowledgement_record(AcknowledgementGroup *group)
 					   group->failures);
 	outbox_store_outcomes(group->claim->run_id, group->bundles);
 	scope_leave(&scope);
-	transaction_commit();
-	FAULT_POINT("after-acknowledgement");
+}
 
-	group->clock_ms = now_ms;
+void
+acknowledgement_written(AcknowledgementGroup *group)
+{
+	FAULT_POINT("after-acknowledgement");
+	group->clock_ms = group->written_ms;
 	empty_group(group);
+}
+
+void
+acknowledgement_discard(AcknowledgementGroup *group)
+{
+	segment_builder_clear(group->segment);
+	empty_group(group);
+}
+
+void
+acknowledgement_lease(AcknowledgementGroup *group, int seconds)
+{
+	group->lease_seconds = seconds;
+}
+
+void
+acknowledgement_record(AcknowledgementGroup *group)
+{
+	transaction_begin();
+	acknowledgement_write(group);
+	transaction_commit();
+	acknowledgement_written(group);
 }

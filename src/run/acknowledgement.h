@@ -26,12 +26,13 @@ extern AcknowledgementGroup *acknowledgement_group_create(const RunClaim *claim,
 
 /*
  * A record is settled: confirmed by the destination, as that operation; left as
- * the destination has it; or failed.  Its id and version are taken at once.  A
+ * the destination has it; skipped, since it has none; or failed.  Its id and version are taken at once.  A
  * bundle stays the caller's and must live until the group is recorded.
  */
 extern void acknowledge_record(AcknowledgementGroup *group, Bundle *bundle, int index,
 							   Operation operation);
 extern void leave_record(AcknowledgementGroup *group, Bundle *bundle, int index);
+extern void skip_record(AcknowledgementGroup *group, Bundle *bundle, int index);
 extern void fail_record(AcknowledgementGroup *group, Bundle *bundle, int index,
 						bool unknown, int attempts, int http_status,
 						const char *code, const char *message);
@@ -55,5 +56,20 @@ extern bool acknowledgement_pending(const AcknowledgementGroup *group);
  * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE when the lease is lost.
  */
 extern void acknowledgement_record(AcknowledgementGroup *group);
+
+/*
+ * The same in the caller's transaction, for what was done in it: afterwards the
+ * caller says what became of the transaction.  A discarded group is empty; the
+ * outcomes of its bundles are the caller's to set back.
+ */
+extern void acknowledgement_write(AcknowledgementGroup *group);
+extern void acknowledgement_written(AcknowledgementGroup *group);
+extern void acknowledgement_discard(AcknowledgementGroup *group);
+
+/*
+ * How long each sign of life has to last, in seconds: longer than usual where the
+ * process cannot give one for a while.
+ */
+extern void acknowledgement_lease(AcknowledgementGroup *group, int seconds);
 
 #endif							/* SIGNALSMITH_ACKNOWLEDGEMENT_H */

@@ -119,12 +119,12 @@ settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answ
 			case CLASS_UNKNOWN:
 				if (give_up ||
 					(outcome->class == CLASS_UNKNOWN && !may_repeat(delivery, pending)))
-					delivery_fail_record(delivery, pending, i, true, answer->status,
+					delivery_fail_record(delivery, pending, i, !outcome->undone, answer->status,
 									  describe_code(delivery, outcome),
 									  describe_outcome(delivery, answer, outcome));
 				else
 				{
-					pending->ambiguous = true;
+					pending->ambiguous |= !outcome->undone;
 					open++;
 				}
 				break;
@@ -212,15 +212,13 @@ attribute_answer(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 }
 
 static void
-handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
+act_on_outcomes(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
+				const RecordOutcome *outcomes, int64 not_before_ms)
 {
-	RecordOutcome *outcomes = palloc0(pending->count * sizeof(RecordOutcome));
 	bool		give_up = pending->attempts >= delivery->definition->max_attempts;
 	bool		given_up;
-	int64		not_before_ms;
 	int			open;
 
-	not_before_ms = monotonic_ms() + attribute_answer(delivery, pending, answer, outcomes);
 	if (pending->count > 1 &&
 		outcomes_are(outcomes, pending->count, CLASS_REJECT_BATCH, CLASS_TOO_LARGE))
 	{
@@ -241,6 +239,30 @@ handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *ans
 	}
 	else
 		batch_queue_put_back(delivery->queue, pending, not_before_ms);
+}
+
+static void
+handle_answered(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
+{
+	RecordOutcome *outcomes = palloc0(pending->count * sizeof(RecordOutcome));
+	int64		delay_ms = attribute_answer(delivery, pending, answer, outcomes);
+
+	act_on_outcomes(delivery, pending, answer, outcomes, monotonic_ms() + delay_ms);
+}
+
+void
+delivery_handle_outcome(Delivery *delivery, PendingBatch *pending,
+						const RecordOutcome *outcome)
+{
+	RecordOutcome *outcomes = palloc(pending->count * sizeof(RecordOutcome));
+	HttpAnswer	no_answer = {.error = unconstify(char *, outcome->message)};
+	int64		delay_ms = backoff_delay_ms(pending->attempts);
+
+	for (int i = 0; i < pending->count; i++)
+		outcomes[i] = *outcome;
+	destination_gate_succeeded(delivery->gate);
+	heed_destination(delivery, pending, &no_answer, outcomes, delay_ms);
+	act_on_outcomes(delivery, pending, &no_answer, outcomes, monotonic_ms() + delay_ms);
 }
 
 void

@@ -16,6 +16,13 @@
 extern void delivery_handle_answer(Delivery *delivery, PendingBatch *pending,
 								   const HttpAnswer *answer);
 
+/*
+ * Acts on an outcome that is the same for all records of a batch, where there was
+ * no answer to read it from (table_delivery.c).  "message" is required.
+ */
+extern void delivery_handle_outcome(Delivery *delivery, PendingBatch *pending,
+									const RecordOutcome *outcome);
+
 /* --- for lookup.c --- */
 
 /*

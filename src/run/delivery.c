@@ -26,6 +26,7 @@
 #include "run/delivery_setup.h"
 #include "run/delivery_state.h"
 #include "run/lookup.h"
+#include "run/table_delivery.h"
 #include "store/transaction.h"
 
 /* How often a run looks at a gate that is closed. */
@@ -230,7 +231,13 @@ send_batches(Delivery *delivery)
 		if (pending == NULL)
 			break;
 		if (prepare_batch(delivery, pending) && enter_gate(delivery, pending))
-			send_batch(delivery, pending);
+		{
+			if (delivery->table != NULL)
+				deliver_to_table(delivery, pending);
+			else
+				send_batch(delivery, pending);
+		}
+		check_cancel(delivery);
 	}
 }
 
@@ -305,7 +312,7 @@ give_up_unanswered(Delivery *delivery)
 			break;
 		if (pending->fresh && pending->loaded->bundle->attempts <= 1)
 			break;
-		if (pending->records == NULL &&
+		if (pending->records == NULL && delivery->table == NULL &&
 			(pending->ambiguous || pending->loaded->bundle->attempts > 1))
 			give_up_batch(delivery, pending, ended_early);
 		batch_queue_drop(delivery->queue, pending);

@@ -107,6 +107,24 @@ all_is_idempotent(const Connector *connector)
 	return true;
 }
 
+/*
+ * A statement may take its time, and its process cannot say meanwhile that it is
+ * alive.
+ */
+static void
+set_up_table(Delivery *delivery)
+{
+	const TableSpec *table = connector_table(delivery->connector);
+	int			lease_seconds;
+
+	if (table == NULL)
+		return;
+	delivery->table = target_writer_create(table, delivery->definition);
+	lease_seconds = LEASE_SECONDS + delivery->definition->timeout_ms / 1000;
+	run_extend_lease(delivery->claim, lease_seconds);
+	acknowledgement_lease(delivery->group, lease_seconds);
+}
+
 static void
 set_up_queues(Delivery *delivery)
 {
@@ -167,6 +185,7 @@ delivery_set_up(const RunClaim *claim)
 	delivery->end = DELIVERY_COMPLETE;
 	set_up_connector(delivery);
 	set_up_queues(delivery);
+	set_up_table(delivery);
 	transaction_commit();
 
 	MemoryContextSwitchTo(context);

@@ -18,6 +18,7 @@
 #include "run/destination_gate.h"
 #include "run/parking.h"
 #include "store/definition.h"
+#include "target/target_writer.h"
 
 /* Opened for this delivery, in UTF-8, and wiped after it. */
 typedef struct DeliverySecrets
@@ -35,6 +36,7 @@ struct Delivery
 	Connector  *connector;
 	DeliverySecrets secrets;
 	Transport  *transport;
+	TargetWriter *table;		/* it is written to instead; or NULL */
 	BatchQueue *queue;
 	AcknowledgementGroup *group;
 	MemoryContext context;

@@ -20,6 +20,7 @@
 #include "base/settings.h"
 #include "run/planning.h"
 #include "store/row_failure.h"
+#include "target/target_check.h"
 
 /* Fewer deletes than this are never held. */
 #define GUARD_MINIMUM_ROWS 10
@@ -94,6 +95,17 @@ run_batch_limits(const SyncDefinition *definition, const Connector *connector,
 	}
 }
 
+PlanOptions
+run_plan_options(const Connector *connector)
+{
+	PlanOptions options = {
+		.with_ids = connector_captures(connector),
+		.update_unknown = connector_table(connector) != NULL
+	};
+
+	return options;
+}
+
 /* Before the model runs: a connector that cannot do it need not be asked. */
 static Connector *
 prepare_connector(const SyncDefinition *definition, OutboxLimits limits[OPERATION_COUNT])
@@ -101,16 +113,14 @@ prepare_connector(const SyncDefinition *definition, OutboxLimits limits[OPERATIO
 	Connector  *connector = connector_of_sync(definition);
 
 	connector_check_mode(connector, definition->mode);
+	if (connector_table(connector) != NULL)
+		target_check(connector_table(connector), definition);
 	run_batch_limits(definition, connector, limits);
 	return connector;
 }
 
-/*
- * Nobody watches a run that waits behind somebody's ALTER TABLE, so it does not
- * wait for ever.  Until the end of the transaction.
- */
-static void
-limit_lock_wait(void)
+void
+run_limit_lock_wait(void)
 {
 	char		value[32];
 
@@ -134,7 +144,6 @@ run_model(const SyncDefinition *definition, const PlanOptions *options,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the owner of model \"%s\" has changed since the run was started",
 						definition->model_name)));
-	limit_lock_wait();
 	pgstat_report_activity(STATE_RUNNING, definition->query);
 	if (StatementTimeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
@@ -180,12 +189,13 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 	Connector  *connector;
 	OutboxLimits limits[OPERATION_COUNT];
 	StagingSink staging;
-	PlanOptions options = {0};
+	PlanOptions options;
 	PlanFigures plan = {0};
 	RunPlanFigures figures = {0};
 	SkipList   *skips = skip_list_load(claim->sync_id);
 	char	   *snapshot_key;
 
+	run_limit_lock_wait();
 	connector = prepare_connector(definition, limits);
 	snapshot_key = plan_snapshot_key(definition);
 	check_snapshot_key(definition, snapshot_key);
@@ -197,8 +207,8 @@ plan_and_stage(RunClaim *claim, ShowProgress show_progress)
 										  plan_key_width(definition), limits);
 	staging.failures = row_failure_writer_create(claim->run_id, claim->sync_id);
 
+	options = run_plan_options(connector);
 	options.full_resync = claim->full_resync;
-	options.with_ids = connector_captures(connector);
 	options.skips = claim->full_resync ? NULL : skips;
 	options.progress = show_plan_progress;
 	options.progress_arg = show_progress;

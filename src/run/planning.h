@@ -29,6 +29,9 @@ extern void run_batch_limits(const SyncDefinition *definition,
 							 const Connector *connector,
 							 OutboxLimits limits[OPERATION_COUNT]);
 
+/* What the connector asks of a plan, beyond the definition. */
+extern PlanOptions run_plan_options(const Connector *connector);
+
 /*
  * Deletes beyond the sync's threshold wait for somebody to approve them: most
  * often the model is wrong, not the world.  After a promotion or a recovery all
@@ -36,5 +39,11 @@ extern void run_batch_limits(const SyncDefinition *definition,
  */
 extern bool run_must_hold_deletes(const SyncDefinition *definition,
 								  const PlanFigures *figures);
+
+/*
+ * Nobody watches a run that waits behind somebody's ALTER TABLE, so it does not
+ * wait for ever.  Until the end of the transaction.
+ */
+extern void run_limit_lock_wait(void);
 
 #endif							/* SIGNALSMITH_PLANNING_H */

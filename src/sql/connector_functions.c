@@ -18,6 +18,7 @@
 #include "base/compat.h"
 #include "base/json_text.h"
 #include "connector/connector.h"
+#include "target/target_statement.h"
 
 SQL_FUNCTION(signalsmith_render);
 SQL_FUNCTION(signalsmith_interpret);
@@ -209,6 +210,61 @@ request_to_jsonb(const HttpRequest *request)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/* --- statements --- */
+
+/* The columns that identify a record are those of its key. */
+static TargetTable *
+open_table(const Connector *connector, const Batch *batch)
+{
+	const TableSpec *spec = connector_table(connector);
+	Slice		key = batch->records[0].record.key;
+	JsonTextCursor cursor;
+	Slice		name;
+	Slice		value;
+	const char **columns = palloc(key.length * sizeof(char *));
+	const char **members = palloc(key.length * sizeof(char *));
+	TargetTable *table;
+	int			count = 0;
+
+	json_text_begin_members(&cursor, key);
+	while (json_text_next_member(&cursor, &name, &value))
+	{
+		StringInfoData decoded;
+
+		initStringInfo(&decoded);
+		json_text_decode_string(&decoded, name);
+		members[count] = decoded.data;
+		columns[count++] = pg_any_to_server(decoded.data, decoded.len, PG_UTF8);
+	}
+	table = target_table_open(spec, count, columns);
+	table->key_members = members;
+	return table;
+}
+
+static Jsonb *
+statement_to_jsonb(const Connector *connector, const Batch *batch)
+{
+	TargetTable *table = open_table(connector, batch);
+	char	   *error = NULL;
+	List	   *statements = target_statements(table, target_action(MODE_UPSERT, batch->operation),
+											   batch, &error);
+	TargetStatement *statement;
+	JsonbParseState *state = NULL;
+
+	if (error != NULL || list_length(statements) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the statement cannot be made: %s",
+						error != NULL ? error : _("the records have different fields"))));
+	statement = linitial(statements);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_text(&state, WJB_KEY, "statement");
+	push_text(&state, WJB_VALUE, pg_server_to_any(statement->text, strlen(statement->text), PG_UTF8));
+	push_text(&state, WJB_KEY, "parameter");
+	push_text(&state, WJB_VALUE, pnstrdup(statement->parameter.data, statement->parameter.length));
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
 /*
  * _render(connector text, manifest jsonb, config jsonb, object text,
  * operation text, records json) returns jsonb
@@ -221,6 +277,8 @@ signalsmith_render(PG_FUNCTION_ARGS)
 	HttpRequest request;
 	char	   *error;
 
+	if (connector_table(connector) != NULL)
+		PG_RETURN_JSONB_P(statement_to_jsonb(connector, batch));
 	if (!connector_render(connector, &example_run, batch, &request, &error))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -307,6 +365,10 @@ signalsmith_interpret(PG_FUNCTION_ARGS)
 	int64		retry_after_ms;
 
 	InitMaterializedSRF(fcinfo, 0);
+	if (connector_table(connector) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a table gives no answers to interpret")));
 	answer.status = PG_GETARG_INT32(6);
 	answer.headers = header_lines(PG_GETARG_JSONB_P(7));
 	answer.body = body != NULL ? pg_server_to_any(body, strlen(body), PG_UTF8) : "";

@@ -24,6 +24,7 @@
 #include "plan/plan.h"
 #include "store/definition.h"
 #include "store/scope.h"
+#include "target/target_check.h"
 
 SQL_FUNCTION(signalsmith_describe_query);
 SQL_FUNCTION(signalsmith_query_inputs);
@@ -155,6 +156,8 @@ check_connector(const SyncDefinition *definition)
 	connector = connector_of_sync(definition);
 	connector_check_mode(connector, definition->mode);
 	connector_check_mappings(connector, definition);
+	if (connector_table(connector) != NULL)
+		target_check(connector_table(connector), definition);
 }
 
 /*

@@ -109,7 +109,7 @@ void
 preview_plan(Preview *preview)
 {
 	const SyncDefinition *definition = preview->definition;
-	PlanOptions options = {0};
+	PlanOptions options = run_plan_options(connector_of_sync(definition));
 	Scope		scope;
 
 	options.skips = skip_list_load(definition->sync_id);

@@ -8,6 +8,8 @@
  * here: the templates are given a placeholder for each.  And who may use the
  * destination without managing it sees what get_destination() would show him of
  * its config.
+ *
+ * A destination that is a table gets statements instead, and shows those.
  */
 #include "postgres.h"
 
@@ -23,6 +25,7 @@
 #include "run/planning.h"
 #include "sql/preview.h"
 #include "store/scope.h"
+#include "target/target_statement.h"
 
 #define RUN_PLACEHOLDER "run_0"
 
@@ -32,6 +35,7 @@ typedef struct Renderer
 {
 	const Preview *preview;
 	Connector  *connector;
+	TargetTable *table;			/* it writes to; or NULL */
 	RunFacts	facts;
 	List	   *secret_names;	/* of char *, in UTF-8 */
 	ReturnSetInfo *result;
@@ -112,6 +116,9 @@ prepare_renderer(Renderer *renderer)
 	connector_set_secrets(renderer->connector, read_placeholder, renderer);
 	connector_require_secrets(renderer->connector, definition->destination_name);
 	connector_check_mode(renderer->connector, definition->mode);
+	if (connector_table(renderer->connector) != NULL)
+		renderer->table = target_table_of_sync(connector_table(renderer->connector),
+											   definition);
 }
 
 /* --- showing a request --- */
@@ -169,7 +176,57 @@ return_request(Renderer *renderer, const HttpRequest *request)
 	renderer->room--;
 }
 
+/* --- showing a statement --- */
+
+/* In the same columns: the command, the table, the statement, its parameter. */
+static void
+return_statement(Renderer *renderer, const TargetStatement *statement)
+{
+	ReturnSetInfo *result = renderer->result;
+	JsonbParseState *state = NULL;
+	Datum		values[4] = {0};
+	bool		nulls[4] = {false};
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_text(&state, WJB_KEY, "statement");
+	push_text(&state, WJB_VALUE, to_utf8(statement->text));
+	values[0] = CStringGetTextDatum(statement->command);
+	values[1] = CStringGetTextDatum(renderer->table->name);
+	values[2] = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	values[3] = CStringGetTextDatum(pg_any_to_server(statement->parameter.data,
+													 statement->parameter.length,
+													 PG_UTF8));
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	renderer->room--;
+}
+
+static bool
+show_statements(Renderer *renderer, const Batch *batch, char **error)
+{
+	SyncMode	mode = renderer->preview->definition->mode;
+	List	   *statements = target_statements(renderer->table,
+											   target_action(mode, batch->operation),
+											   batch, error);
+	ListCell   *cell;
+
+	foreach(cell, statements)
+		if (renderer->room > 0)
+			return_statement(renderer, lfirst(cell));
+	return statements != NIL;
+}
+
 /* --- cutting and rendering --- */
+
+static bool
+show_request(Renderer *renderer, const Batch *batch, char **error)
+{
+	HttpRequest request;
+
+	if (!connector_render(renderer->connector, &renderer->facts, batch, &request, error))
+		return false;
+	return_request(renderer, &request);
+	return true;
+}
 
 /* As a run does: a batch that cannot be represented is split. */
 static void
@@ -181,14 +238,14 @@ render_records(Renderer *renderer, Operation operation, BatchRecord *records, in
 		.record_count = count,
 		.records = records
 	};
-	HttpRequest request;
 	char	   *error;
 
-	if (renderer->room <= 0)
+	if (renderer->room <= 0 ||
+		(renderer->table != NULL ?
+		 show_statements(renderer, &batch, &error) :
+		 show_request(renderer, &batch, &error)))
 		return;
-	if (connector_render(renderer->connector, &renderer->facts, &batch, &request, &error))
-		return_request(renderer, &request);
-	else if (count > 1)
+	if (count > 1)
 	{
 		render_records(renderer, operation, records, count / 2);
 		render_records(renderer, operation, records + count / 2, count - count / 2);

@@ -195,6 +195,21 @@ run_read_frozen_definition(int64 run_id, SyncDefinition *definition)
 	scope_leave(&scope);
 }
 
+void
+run_extend_lease(const RunClaim *claim, int seconds)
+{
+	Scope		scope;
+
+	scope_enter(&scope);
+	if (scope_execute("UPDATE signalsmith.run"
+					  " SET lease_until = clock_timestamp() + make_interval(secs => $3)"
+					  " WHERE id = $1 AND lease = $2",
+					  "lld", Int64GetDatum(claim->run_id), Int64GetDatum(claim->lease),
+					  Float8GetDatum(seconds)) == 0)
+		run_lease_lost(claim);
+	scope_leave(&scope);
+}
+
 static const char *const progress_query =
 "UPDATE signalsmith.run SET"
 "  lease_until = clock_timestamp() + make_interval(secs => $3),"
@@ -223,7 +238,7 @@ run_record_progress(const RunClaim *claim, const RunDeliveryFigures *figures)
 	return scope_execute(progress_query, "lldllllllldm",
 						 Int64GetDatum(claim->run_id),
 						 Int64GetDatum(claim->lease),
-						 Float8GetDatum(LEASE_SECONDS),
+						 Float8GetDatum(figures->lease_seconds),
 						 Int64GetDatum(figures->confirmed[OPERATION_CREATE]),
 						 Int64GetDatum(figures->confirmed[OPERATION_UPDATE]),
 						 Int64GetDatum(figures->confirmed[OPERATION_DELETE]),

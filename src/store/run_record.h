@@ -75,9 +75,13 @@ extern void run_record_plan(RunClaim *claim, const SyncDefinition *definition,
 /* Puts what the plan was made with in place of what is defined now. */
 extern void run_read_frozen_definition(int64 run_id, SyncDefinition *definition);
 
+/* Holds the claim for so long from now on; raises as above. */
+extern void run_extend_lease(const RunClaim *claim, int seconds);
+
 /* What has happened since the last time it was recorded. */
 typedef struct RunDeliveryFigures
 {
+	int			lease_seconds;	/* that the next sign of life may take */
 	int64		confirmed[OPERATION_COUNT];
 	int64		failed;
 	int64		batches;

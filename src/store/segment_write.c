@@ -238,6 +238,15 @@ segment_length(const SegmentBuilder *builder, int first)
 }
 
 void
+segment_builder_clear(SegmentBuilder *builder)
+{
+	builder->count = 0;
+	builder->supersedes = false;
+	builder->identity_bytes = 0;
+	MemoryContextReset(builder->identity_context);
+}
+
+void
 segment_builder_flush(SegmentBuilder *builder)
 {
 	for (int first = 0; first < builder->count;)
@@ -248,9 +257,5 @@ segment_builder_flush(SegmentBuilder *builder)
 		insert_segment(builder, first, count);
 		first += count;
 	}
-
-	builder->count = 0;
-	builder->supersedes = false;
-	builder->identity_bytes = 0;
-	MemoryContextReset(builder->identity_context);
+	segment_builder_clear(builder);
 }

@@ -82,11 +82,12 @@ extern SegmentBuilder *segment_builder_create(int64 sync_id, int key_width,
 
 /*
  * Adds a record; its identity is copied, its data of no interest.  "supersedes": earlier segments may
- * know the key too, be it as deleted.
+ * know the key too, be it as deleted.  Clearing forgets all that were added.
  */
 extern void segment_builder_add(SegmentBuilder *builder, RecordKey key,
 								uint64 hash, const Record *identity,
 								bool supersedes);
+extern void segment_builder_clear(SegmentBuilder *builder);
 extern int	segment_builder_count(const SegmentBuilder *builder);
 
 /*
