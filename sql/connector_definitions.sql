@@ -20,6 +20,12 @@ CREATE FUNCTION signalsmith._usable_connectors(user_role regrole) RETURNS text[]
                  WHERE signalsmith._may_use_connector(user_role, c) ORDER BY name);
 COMMENT ON FUNCTION signalsmith._usable_connectors(regrole) IS 'names of the connectors that destinations of this role may have';
 
+CREATE FUNCTION signalsmith._hint_for_connector(user_role regrole, connector_name text) RETURNS text
+    LANGUAGE sql STABLE
+    RETURN coalesce('Did you mean "' || signalsmith._closest(connector_name, signalsmith._usable_connectors(user_role)) || '"?',
+                    'SELECT * FROM signalsmith.list_connectors() shows those that you may use.');
+COMMENT ON FUNCTION signalsmith._hint_for_connector(regrole, text) IS 'a hint for who has named a connector that there is not';
+
 -- What does not exist, and what is not the caller's to use, are one error.
 CREATE FUNCTION signalsmith._find_connector(user_role regrole, connector_name text) RETURNS signalsmith.connector
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -32,7 +38,7 @@ BEGIN
         RAISE EXCEPTION '%', CASE WHEN connector_name IS NULL THEN 'no connector given'
                                   ELSE format('connector "%s" does not exist', connector_name) END
             USING ERRCODE = 'undefined_object',
-            HINT = signalsmith._hint_for_choice(connector_name, signalsmith._usable_connectors(user_role));
+            HINT = signalsmith._hint_for_connector(user_role, connector_name);
     END IF;
     RETURN found_connector;
 END

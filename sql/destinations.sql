@@ -49,7 +49,7 @@ BEGIN
     IF written.connector IS NULL THEN
         RAISE EXCEPTION 'a destination needs a connector'
             USING ERRCODE = 'invalid_parameter_value',
-            HINT = signalsmith._hint_for_choice(NULL, signalsmith._usable_connectors(written.owner));
+            HINT = signalsmith._hint_for_connector(written.owner, NULL);
     END IF;
     used := signalsmith._find_connector(written.owner, written.connector);
     PERFORM signalsmith._check_destination(used.name, used.manifest, written.config);

@@ -281,6 +281,24 @@ apply_bool(Value *value, Slice text, const Value *arguments, int argument_count,
 
 /* --- lists and objects --- */
 
+/* The first element of a list; what is no list stays as it is. */
+static bool
+apply_first(Value *value, Slice text, const Value *arguments, int argument_count,
+			const char **error)
+{
+	JsonTextCursor cursor;
+	Slice		element;
+
+	if (value->kind != VALUE_JSON || value->data.data[0] != '[')
+		return true;
+	json_text_begin_elements(&cursor, value->data);
+	if (json_text_next_element(&cursor, &element))
+		value->data = element;
+	else
+		value->kind = VALUE_ABSENT;
+	return true;
+}
+
 /* The elements of a list as one text; null ones are left out. */
 static bool
 apply_join(Value *value, Slice text, const Value *arguments, int argument_count,
@@ -483,6 +501,7 @@ static const Function functions[] = {
 	{"digits", 0, 0, false, apply_digits},
 	{"epoch", 0, 0, false, apply_epoch},
 	{"epoch_ms", 0, 0, false, apply_epoch_ms},
+	{"first", 0, 0, true, apply_first},
 	{"hmac", 1, 2, false, apply_hmac},
 	{"iso", 0, 0, false, apply_iso},
 	{"join", 0, 1, true, apply_join},

@@ -12,6 +12,7 @@ they do is in vendor/, a class each.  The control port knows further:
                                             false: takes them again
                        {"expire": true}     forgets the access tokens it has issued
                        {"tables": {...}}    what it holds, from now on
+                       {QUIRK: value}       what its class says of that attribute
 
 GET /state gives what each vendor holds: {NAME: {table: {id: record}}}.
 """

@@ -91,12 +91,15 @@ sub url
 	return "http://127.0.0.1:$self->{port}" . ($path // '');
 }
 
-# Asks the peer itself: method, path, and perhaps a value to send as JSON.
+# Asks the peer itself: method, path, and perhaps a value to send as JSON.  As
+# "user", a name and a password with a colon, if there is one.
 sub request
 {
 	my ($self, $method, $path, $content) = @_;
 	my %options = defined $content ? (content => $json->encode($content), headers => { 'Content-Type' => 'application/json' }) : ();
-	my $answer = $self->{http}->request($method, $self->url($path), \%options);
+	my $url = $self->url($path);
+	$url =~ s{//}{//$self->{user}@} if $self->{user};
+	my $answer = $self->{http}->request($method, $url, \%options);
 	die "$method $path: $answer->{status} $answer->{content}" unless $answer->{success};
 	return $answer->{content} eq '' ? undef : $json->decode($answer->{content});
 }

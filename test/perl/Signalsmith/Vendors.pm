@@ -51,23 +51,31 @@ sub set
 }
 
 # Requests since the last call, as [METHOD, path with query, body].  Bodies are
-# decoded where they are JSON, lines of it or a form, and every UUID of ours is "UUID".
+# decoded where they are JSON, lines of it or a form, and every UUID is "UUID".
 sub requests
 {
 	my ($self) = @_;
 	my @history = $self->history($self->{seen} + 1);
 	$self->{seen} += @history;
-	return map { [ $_->{method}, $_->{raw_path} =~ s{^/[^/]+}{}r, content($_) ] } @history;
+	return map { [ $_->{method}, uuidless($_->{raw_path} =~ s{^/[^/]+}{}r), $self->content($_) ] } @history;
+}
+
+# Every UUID of the text as "UUID".
+sub uuidless
+{
+	my ($text) = @_;
+	return $text =~ s/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/UUID/gr;
 }
 
 sub content
 {
-	my ($request) = @_;
+	my ($self, $request) = @_;
 	my $body = $request->{body};
 	return undef if $body eq '';
 	return { map { map { decoded(tr/+/ /r =~ s/%(..)/chr hex $1/egr) } split /=/, $_, 2 } split /&/, $body }
 	  if $request->{headers}{'content-type'} eq 'application/x-www-form-urlencoded';
-	$body =~ s/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/UUID/g;
+	$body = uuidless($body);
+	$body =~ s/$self->{without}//g if $self->{without};
 	return [ map { JSON::PP->new->decode($_) } split /\n/, $body ]
 	  if $request->{headers}{'content-type'} =~ m{^(application/x-ndjson|text/plain)$};
 	return decoded($body);
@@ -93,6 +101,8 @@ sub decoded
 #   path, url_in   what is below the vendor's URL, and where the config has it
 #   object, config, secrets, mappings, mode, options
 #   columns      of the model's table, beside id, email, plan
+#   prepare      a statement about the table, %s, before anything is sent
+#   without      what is cut from JSON bodies before they are compared
 #   bad          column and value that make the vendor refuse row 3
 #   rejected     what is said of row 3 then
 #   holds        the table of the vendor that shows the state
@@ -113,6 +123,7 @@ sub prove
 	subtest "$connector" . ($given{object} ? ", $given{object}" : '') => sub {
 		$self->reset;
 		$self->{seen} = 0;
+		$self->{without} = $given{without};
 		$self->set_up($node, $connector, $vendor, $sync, %given);
 		$self->prove_creation($node, $sync, %given);
 		$self->prove_update($node, $vendor, $sync, %given) if $given{update};
@@ -120,6 +131,45 @@ sub prove
 		$self->prove_expiry($node, $vendor, $sync, %given);
 	};
 	return $sync;
+}
+
+# Proves that a record is deleted though its id at the vendor was never captured:
+# it was sent when the connector did not know of ids yet.  Given are the same as
+# for prove(), and "requests": those of the deletion of row 1.
+sub prove_lookup
+{
+	my ($self, $node, $connector, %given) = @_;
+	my $copy = join '_', $connector, 'copy', grep { defined } $given{object};
+	my $manifest = $node->sql("SELECT signalsmith.get_connector('$connector')->'manifest'");
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	subtest "$connector, an id that is not known" => sub {
+		$self->reset;
+		$self->{seen} = 0;
+		$node->sql("SELECT signalsmith.create_connector('$copy', " . quote(without_ids(JSON::PP->new->decode($manifest))) . ')');
+		$self->set_up($node, $copy, $given{vendor} // $connector, $copy, %given, bad => undef, mode => 'upsert', prepare => 'DELETE FROM %s WHERE id > 1');
+		$node->run_is($node->run_sync($copy), { rows_created => 1, rows_failed => 0 }, 'a record is made');
+		$node->sql("SELECT signalsmith.update_connector('$copy', " . quote($manifest) . ')');
+		$node->sql(qq{SELECT signalsmith.update_sync('$copy', '{"mode": "mirror"}')});
+		$node->sql("DELETE FROM $copy");
+		$self->requests;
+		$node->run_is($node->run_sync($copy), { status => 'completed', rows_deleted => 1, rows_failed => 0 }, 'and deleted');
+		my @requests = $self->requests;
+		is_deeply(\@requests, $given{requests}, 'after the vendor was asked for its id') or diag($json->pretty->encode(\@requests));
+		$json->pretty(0);
+	};
+	return;
+}
+
+sub without_ids
+{
+	my ($manifest) = @_;
+	for my $operations (grep { defined } map { $_->{operations} } $manifest, values %{ $manifest->{objects} })
+	{
+		delete $operations->{delete};
+		delete $_->{id} for map { ($_, @{ $_->{results} // [] }) } grep { defined } map { $_->{respond}{rows} } values %$operations;
+	}
+	return $manifest;
 }
 
 sub set_up
@@ -131,6 +181,7 @@ sub set_up
 CREATE TABLE $sync (id int PRIMARY KEY, email text, plan text);
 INSERT INTO $sync VALUES (1, 'ann\@example.com', 'free'), (2, 'bob\@example.com', 'pro'), (3, 'cid\@example.com', 'free');
 SQL
+	$node->sql(sprintf $given{prepare}, $sync) if $given{prepare};
 	$node->sql("UPDATE $sync SET $column = " . quote($value) . ' WHERE id = 3') if defined $column;
 	$node->sql("SELECT signalsmith.create_model('$sync', 'SELECT id, email, plan FROM $sync ORDER BY id', ARRAY['id'])");
 	$node->sql("SELECT signalsmith.create_destination('$sync', '$connector', " . quote(\%config) . ')');

@@ -1,6 +1,6 @@
 """The vendors that vendors.py serves."""
 
-from vendor import analytics, audiences, crm, engagement, search, streams
+from vendor import analytics, apps, audiences, crm, engagement, search, stores, streams
 
-vendors = [*engagement.vendors, *analytics.vendors, *audiences.vendors,
-           *crm.vendors, *search.vendors, *streams.vendors]
+vendors = [*engagement.vendors, *analytics.vendors, *apps.vendors, *audiences.vendors,
+           *crm.vendors, *search.vendors, *stores.vendors, *streams.vendors]

@@ -93,7 +93,7 @@ class Vendor:
     def set_up(self):
         """What the vendor holds at first."""
 
-    def set(self, throttle=None, revoke=None, expire=None, tables=None):
+    def set(self, throttle=None, revoke=None, expire=None, tables=None, **quirks):
         if throttle is not None:
             self.throttle = throttle
         if revoke is not None:
@@ -102,6 +102,10 @@ class Vendor:
             self.tokens.clear()
         if tables is not None:
             self.tables = tables
+        for name, value in quirks.items():
+            if not hasattr(self, name):
+                raise KeyError(name)
+            setattr(self, name, value)
 
     def table(self, name):
         return self.tables.setdefault(name, {})
