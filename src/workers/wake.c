@@ -32,6 +32,9 @@ wake_now(Oid database)
 {
 	LauncherMail mail = {MAIL_LOOK, database, 0, false, false};
 
+	/* Our own DDL is played back by pg_upgrade, which may wake nobody. */
+	if (IsBinaryUpgrade)
+		return;
 	if (shared_state_exists())
 		launcher_send(&mail);
 	else
