@@ -92,19 +92,33 @@ $primary->run_is($primary->wait_for_run($run), { status => 'completed', rows_upd
 $primary->check_delivery($recorder, $whole, 'and loses nothing', crashes => 1);
 $primary->set(q{synchronous_standby_names = ''});
 
-# --- a recovery to before the last run: what it sent is forgotten, and comes again
-# with what is new; deletes wait
-$primary->sql(q{SELECT pg_create_restore_point('before')});
+# --- a recovery to the middle of a run: what was sent after it is forgotten.  That
+# run goes on with the keys of its plan; then what is new is sent, and deletes wait
 $recorder->reset;
+$primary->sql(q{UPDATE people SET name = name || '+'});
+$recorder->rules({ nth => 5, hold => 1 });
+my $recalled = $primary->trigger('people');
+$recorder->wait_for(held => 1);
+$primary->sql(q{SELECT pg_create_restore_point('before')});
+$recorder->rules;
+$recorder->release;
+$primary->wait_for_run($recalled);
+my %keys = map { $_->{headers}{'idempotency-key'} => 1 } $recorder->history;
 $primary->sql(q{INSERT INTO people SELECT i, 'new' FROM generate_series(1001, 1100) AS i; DELETE FROM people WHERE id <= 5; SELECT pg_switch_wal()});
 $primary->run_sync('people');
 $primary->sql('SELECT pg_switch_wal()');
+$requests = $recorder->figures->{requests};
 my $recovered = start_from_backup('recovered', <<'CONF', has_restoring => 1, standby => 0);
 recovery_target_name = 'before'
 recovery_target_action = 'promote'
 signalsmith.instance_id = 'production'
 CONF
 $recovered->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die;
+$recovered->run_is($recovered->wait_for_run($recalled), { status => 'completed', rows_updated => 1000, rows_failed => 0 },
+	'after a recovery the run that was under way goes on');
+my @again = grep { $_->{number} > $requests } $recorder->history;
+cmp_ok(scalar(@again), '>', 0, 'what may have been sent is sent');
+is(scalar(grep { !$keys{ $_->{headers}{'idempotency-key'} } } @again), 0, 'with the keys that it had');
 $recovered->sql(q{DELETE FROM people WHERE id <= 3; UPDATE people SET name = 'recovered' WHERE id = 4});
 $run = $recovered->run_sync('people');
 $recovered->run_is($run, { status => 'held', rows_updated => 1, rows_deleted => 0 }, 'after a recovery updates are sent, and even three deletes are held');

@@ -67,6 +67,25 @@ $node->sql('DELETE FROM people WHERE id <= 700');
 is($node->run_sync('people')->{status}, 'held', 'other deletes need their own approval');
 is(records(), 601, 'until then nothing is deleted');
 
+# --- how many is too many: the sync's word counts before the setting's
+fill($node, 100);
+$node->sql(q{SELECT signalsmith.reset_sync('people')});
+$node->run_sync('people');
+$node->set('signalsmith.max_delete_percent = 5');
+$node->sql('DELETE FROM people WHERE id <= 11');
+is($node->run_sync('people')->{status}, 'held', 'the setting may be narrower');
+$node->sql(q{SELECT signalsmith.update_sync('people', '{"options": {"max_delete_percent": 11}}')});
+$node->run_is($node->run_sync('people'), { status => 'completed', rows_deleted => 11 }, 'the option of the sync counts before it');
+$node->sql('DELETE FROM people WHERE id <= 22');
+is($node->run_sync('people')->{status}, 'held', 'to the row');
+$node->set('signalsmith.max_delete_percent = 100');
+is($node->run_sync('people')->{status}, 'held', 'wider or narrower');
+$node->sql(q{SELECT signalsmith.update_sync('people', '{"options": {}}')});
+$node->run_is($node->run_sync('people'), { status => 'completed', rows_deleted => 11 }, 'without the option the setting counts');
+$node->sql('DELETE FROM people');
+is($node->run_sync('people')->{status}, 'held', 'no rows at all are never believed');
+$node->set('signalsmith.max_delete_percent = 30');
+
 # --- some of them, by key; the rest goes on waiting
 fill($node, 3000);
 $node->sql(q{SELECT signalsmith.reset_sync('people')});

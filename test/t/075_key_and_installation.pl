@@ -120,4 +120,37 @@ $node->set("signalsmith.allowed_hosts = '*.example.com'");
 is(check('egress'), 't|hosts: *.example.com, private networks too', 'or narrow');
 is(check('shared_preload_libraries'), 't|signalsmith is loaded', 'what else is loaded is not told');
 
+# --- every line can fail, and says what to do then
+sub fails
+{
+	my ($line, $detail, $hint, $server, $role) = @_;
+	like(($server // $node)->sql("SELECT ok, detail, hint FROM signalsmith.check_installation() WHERE name = '$line'", role => $role // 'bob'),
+		qr/^f\|.*$detail.*\|.*$hint/s, "$line fails, with a hint");
+	return;
+}
+
+fails('signalsmith.key_file', 'cannot be opened', 'openssl rand -hex 32') if $node->set("signalsmith.key_file = '$directory/none'");
+fails('signalsmith.ca_file', 'does not begin with a certificate', 'install the package ca-certificates');
+$node->set("signalsmith.ca_file = '$directory/none'");
+fails('signalsmith.ca_file', 'No such file', 'signalsmith.ca_file');
+$node->set("signalsmith.allowed_hosts = ''");
+fails('egress', 'no host is allowed', 'Name some in signalsmith.allowed_hosts');
+$node->set("signalsmith.allowed_hosts = '*'");
+fails('egress', 'private networks too', 'name the hosts in signalsmith.allowed_hosts');
+$node->set('signalsmith.enabled = off');
+fails('signalsmith.enabled', 'off', 'ALTER SYSTEM SET signalsmith.enabled = on');
+$node->set('signalsmith.max_workers = 30');
+fails('worker slots', 'max_worker_processes is 20', 'Raise max_worker_processes');
+$node->sql('CREATE ROLE team IN ROLE signalsmith_user; GRANT team TO bob');
+is($node->sql(q{SET ROLE team; SELECT ok, detail, hint FROM signalsmith.check_installation() WHERE name = 'owner of syncs'}, role => 'bob'),
+	'f|role "team" cannot log in|A sync runs connected as its owner: use a role with LOGIN and CONNECT.', 'owner of syncs fails, with a hint');
+fails('pg_cron', 'pg_cron is not', 'Only cron schedules need it');
+
+my $bare = Signalsmith::Cluster->new('bare');
+$bare->init;
+$bare->start;
+$bare->sql('CREATE EXTENSION signalsmith');
+fails('shared_preload_libraries', 'is not among them', 'Add signalsmith to shared_preload_libraries and restart', $bare, 'postgres');
+fails('launcher', 'not running', 'It starts with the server', $bare, 'postgres');
+
 done_testing();
