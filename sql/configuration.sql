@@ -210,7 +210,8 @@ BEGIN
         IF jsonb_typeof(config->list) <> 'array'
             OR jsonb_path_exists(config->list, '$[*] ? (@.type() != "object" || !(exists (@.name)) || @.name.type() != "string")') THEN
             RAISE EXCEPTION '"%" in the configuration must be a list of objects with a "name"', list
-                USING ERRCODE = 'invalid_parameter_value';
+                USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'SELECT jsonb_pretty(signalsmith.export_config()) shows what a configuration looks like.';
         END IF;
     END LOOP;
 
@@ -246,7 +247,8 @@ BEGIN
     GROUP BY o.kind, o.object_name HAVING count(*) > 1 LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'the configuration has two % named "%"', fault.kind || 's', fault.object_name
-            USING ERRCODE = 'duplicate_object';
+            USING ERRCODE = 'duplicate_object',
+            HINT = 'Objects are found by their name: leave one of the two out.';
     END IF;
 
     SELECT count(*) INTO total FROM signalsmith._objects_of_config(config);

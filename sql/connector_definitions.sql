@@ -60,7 +60,8 @@ BEGIN
     ELSIF NOT signalsmith._may_manage(caller, managed.owner) THEN
         RAISE EXCEPTION 'permission denied for connector "%"', connector_name
             USING ERRCODE = 'insufficient_privilege',
-            DETAIL = format('It belongs to role "%s".', pg_get_userbyid(managed.owner));
+            DETAIL = format('It belongs to role "%s".', pg_get_userbyid(managed.owner)),
+            HINT = 'Its owner can change it, and so can a member of signalsmith_admin unless that is a superuser.';
     END IF;
     PERFORM FROM signalsmith.connector WHERE name = connector_name FOR UPDATE;
     RETURN managed;

@@ -284,7 +284,8 @@ BEGIN
     IF NOT signalsmith._may_use(caller, tested.id) THEN
         RAISE EXCEPTION 'permission denied for destination "%"', destination
             USING ERRCODE = 'insufficient_privilege',
-            DETAIL = format('It belongs to role "%s", and is not shared with you.', pg_get_userbyid(tested.owner));
+            DETAIL = format('It belongs to role "%s", and is not shared with you.', pg_get_userbyid(tested.owner)),
+            HINT = format('Who manages it can allow it: SELECT signalsmith.share_destination(''dst_%s'', %L).', tested.id, caller);
     END IF;
     IF signalsmith._manifest_of(tested.connector) ? 'table' THEN
         RETURN QUERY SELECT * FROM signalsmith._test_tables(caller, tested.id);

@@ -190,7 +190,9 @@ BEGIN
     IF manage AND NOT signalsmith._may_manage(caller, owner) THEN
         RAISE EXCEPTION 'permission denied for % "%"', kind, ref
             USING ERRCODE = 'insufficient_privilege',
-            DETAIL = format('It belongs to role "%s".', pg_get_userbyid(owner));
+            DETAIL = format('It belongs to role "%s".', pg_get_userbyid(owner)),
+            HINT = format('Its owner can do this%s.',
+                CASE WHEN signalsmith._is_superuser(owner) IS NOT TRUE THEN ', and so can a member of signalsmith_admin' ELSE '' END);
     END IF;
     RETURN found_id;
 END
@@ -212,7 +214,8 @@ BEGIN
             DETAIL = 'A name may have up to 200 characters.';
     ELSIF name ~ '[[:cntrl:]]' OR name ~ '^\s|\s$' THEN
         RAISE EXCEPTION 'name of % contains a control character, or begins or ends with a space', kind
-            USING ERRCODE = 'invalid_parameter_value';
+            USING ERRCODE = 'invalid_parameter_value',
+            HINT = format('Leave that out; the rest may stay: %L.', btrim(regexp_replace(name, '[[:cntrl:]]', '', 'g')));
     ELSIF signalsmith._id_kind(name) IS NOT NULL THEN
         RAISE EXCEPTION 'name "%" looks like an id', name
             USING ERRCODE = 'reserved_name',

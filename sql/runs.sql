@@ -196,7 +196,9 @@ BEGIN
     ELSE
         RAISE EXCEPTION 'cannot cancel run "%" because it is over', run
             USING ERRCODE = 'object_not_in_prerequisite_state',
-            DETAIL = format('Its status is "%s".', current_status);
+            DETAIL = format('Its status is "%s".', current_status),
+            HINT = CASE current_status WHEN 'held' THEN 'The deletes that it holds are sent only if somebody approves them.'
+                ELSE 'What it did is in signalsmith.runs.' END;
     END IF;
 END
 $$;

@@ -186,7 +186,8 @@ BEGIN
     ELSIF mapping ? 'expression' THEN
         IF coalesce(signalsmith._text_of(what, mapping, 'expression'), '') ~ '^\s*$' THEN
             RAISE EXCEPTION '"expression" of % is empty', what
-                USING ERRCODE = 'invalid_parameter_value';
+                USING ERRCODE = 'invalid_parameter_value',
+                HINT = 'Write SQL over the columns of the model: {"expression": "upper(country)", "destination": "Country"}.';
         END IF;
         origin := jsonb_build_object('expression', mapping->'expression');
     ELSE

@@ -465,7 +465,8 @@ connector_check_operation(const Connector *connector, Operation operation)
 	if (!connector_has_operation(connector, operation))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the destination has no %s operation", operation_name(operation))));
+				 errmsg("the destination has no %s operation", operation_name(operation)),
+				 errhint("signalsmith.list_connectors() tells what a connector can do; one of your own, or of kind \"http\", can be given the operation.")));
 }
 
 bool

@@ -77,7 +77,8 @@ model_describe(const char *query, const char *search_path)
 	if (columns == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
-				 errmsg("the model's query has no columns")));
+				 errmsg("the model's query has no columns"),
+				 errhint("Select at least the column that identifies a row.")));
 	return columns;
 }
 

@@ -168,7 +168,8 @@ find_model_column(Builder *builder, const char *name)
 			ereport(ERROR,
 					(errcode(ERRCODE_AMBIGUOUS_COLUMN),
 					 errmsg("model \"%s\" has several columns \"%s\"",
-							builder->definition->model_name, name)));
+							builder->definition->model_name, name),
+					 errhint("Give each a name of its own with AS.")));
 		found = i;
 	}
 	if (found < 0)

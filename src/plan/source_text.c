@@ -125,12 +125,14 @@ source_text_parse_query(SourceText *source, const char *query)
 	if (statements == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("the model's query is empty")));
+				 errmsg("the model's query is empty"),
+				 errhint("Give one SELECT.")));
 	if (list_length(statements) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the model's query must be one statement, but has %d",
-						list_length(statements))));
+						list_length(statements)),
+				 errhint("Give one SELECT; what it needs from others can be in a WITH.")));
 
 	select = (SelectStmt *) linitial_node(RawStmt, statements)->stmt;
 	if (!IsA(select, SelectStmt))

@@ -143,7 +143,8 @@ run_model(const SyncDefinition *definition, const PlanOptions *options,
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the owner of model \"%s\" has changed since the run was started",
-						definition->model_name)));
+						definition->model_name),
+				 errhint("Trigger the sync again: the next run is the new owner's.")));
 	pgstat_report_activity(STATE_RUNNING, definition->query);
 	if (StatementTimeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);

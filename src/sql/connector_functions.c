@@ -118,7 +118,8 @@ read_batch(const char *operation, const char *records)
 	if (count == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("records must be a JSON object or a list of at least one")));
+				 errmsg("records must be a JSON object or a list of at least one"),
+				 errhint("Write them as preview_sync shows them: {\"key\": {\"id\": 1}, \"data\": {\"name\": \"Ada\"}}.")));
 	batch->operation = operation_from_name(operation);
 	batch->attempt = 1;
 	batch->record_count = count;
@@ -147,7 +148,8 @@ batch_arguments(FunctionCallInfo fcinfo, const Connector *connector)
 				 errmsg_plural("a request for operation %s carries %d record at most",
 							   "a request for operation %s carries %d records at most",
 							   limits.batch_size,
-							   operation_name(batch->operation), limits.batch_size)));
+							   operation_name(batch->operation), limits.batch_size),
+				 errhint("Give fewer records, as a run would.")));
 	return batch;
 }
 

@@ -218,7 +218,8 @@ signalsmith_wait_for_run(PG_FUNCTION_ARGS)
 		if (status == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("run \"%s\" does not exist any more", ref)));
+					 errmsg("run \"%s\" does not exist any more", ref),
+					 errhint("Its sync was deleted, or signalsmith.run_retention has passed.")));
 		if (status_is_final(status))
 			PG_RETURN_TEXT_P(cstring_to_text(status));
 		if (ours)

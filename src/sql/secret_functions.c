@@ -46,7 +46,8 @@ set_secret(Oid caller, FunctionCallInfo fcinfo, char *value)
 	if (value == NULL || value[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a secret must not be empty")));
+				 errmsg("a secret must not be empty"),
+				 errhint("A secret goes with its destination; to change it, give the new value.")));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	connector_check_secret(connector, name, value);
 	secret_store(destination_id, name, value);

@@ -238,7 +238,8 @@ write_bundle(OutboxWriter *writer, OpenBundle *bundle)
 		if (bundle->next_sequence >= last_sequence(bundle->operation))
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("too many changes in one run")));
+					 errmsg("too many changes in one run"),
+					 errhint("Have the model return a part of the rows at a time.")));
 
 		old_context = MemoryContextSwitchTo(writer->row_context);
 		insert_bundle(writer, bundle);

@@ -88,6 +88,7 @@ cancel_runner_at_commit(int pid)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("cannot cancel more than %d runs in one transaction",
-						MAX_CANCELS)));
+						MAX_CANCELS),
+				 errhint("Cancel the others in another transaction.")));
 	cancel_pids[cancel_count++] = pid;
 }
