@@ -13,7 +13,10 @@
  * row is where the two kinds of comparison part:
  *
  * With the whole snapshot in memory (diff_whole.c), an index over it finds the
- * entry of any row, and all that can be said of a row is said at once.
+ * entry of any row, and all that can be said of a row is said at once.  Building
+ * it costs as much as some of the query, so rows that merely come later than
+ * expected, as updated ones do in a heap, are found by an index over those few
+ * entries that were skipped.
  *
  * A snapshot that does not fit is read beside the rows (diff_stream.c): only
  * rows that equal the entry expected are settled, and two bits an entry remember
@@ -158,7 +161,7 @@ skip_dead(Diff *diff, DiffCursor *cursor, const int width)
 
 /* Moves a cursor to a key that is not far ahead. */
 static pg_attribute_always_inline bool
-look_ahead(DiffCursor *cursor, RecordKey key, const int width)
+look_ahead(Diff *diff, DiffCursor *cursor, RecordKey key, const int width)
 {
 	const char *entry = cursor->next;
 
@@ -167,6 +170,8 @@ look_ahead(DiffCursor *cursor, RecordKey key, const int width)
 		if (packed_entry_has_key(entry, key, width) &&
 			packed_entry_value(entry, width) != ROW_HASH_DELETED)
 		{
+			for (int skipped = 0; !diff->streaming && skipped < i; skipped++)
+				diff_whole_note_skipped(diff, cursor->entry + skipped);
 			cursor->next = entry;
 			cursor->entry += i;
 			return true;
@@ -203,7 +208,10 @@ search_neighbourhood(Diff *diff, RecordKey key, const int width)
 	return false;
 }
 
-/* The cursor that expects a key, if one does; it is then the active one. */
+/*
+ * The cursor that expects a key, now or soon, if one does; it is then the active
+ * one.
+ */
 static pg_attribute_always_inline DiffCursor *
 find_cursor(Diff *diff, RecordKey key, const int width)
 {
@@ -222,9 +230,14 @@ find_cursor(Diff *diff, RecordKey key, const int width)
 			return cursor;
 		}
 	}
-	if (look_ahead(active, key, width))
-		return active;
-	if (diff->search_credit > 0 && (diff->streaming || diff->table->slots == NULL) &&
+	return look_ahead(diff, active, key, width) ? active : NULL;
+}
+
+/* The same, when none does and the key has not been skipped. */
+static pg_attribute_always_inline DiffCursor *
+move_cursor_near(Diff *diff, RecordKey key, const int width)
+{
+	if (diff->search_credit > 0 && (diff->streaming || !diff->table->index_whole) &&
 		search_neighbourhood(diff, key, width))
 		return &diff->cursors[diff->active_cursor];
 	return NULL;
@@ -241,6 +254,15 @@ diff_row_slowly(Diff *diff, RecordKey key, uint64 hash, uint32 *entry)
 
 	cursor = diff->key_width == KEY_WIDTH_NARROW ?
 		find_cursor(diff, key, KEY_WIDTH_NARROW) : find_cursor(diff, key, KEY_WIDTH_WIDE);
+	if (cursor == NULL && !diff->streaming && diff_whole_find_skipped(diff, key, entry))
+	{
+		diff->misses = 0;
+		return diff_whole_judge(diff, *entry, hash);
+	}
+	if (cursor == NULL)
+		cursor = diff->key_width == KEY_WIDTH_NARROW ?
+			move_cursor_near(diff, key, KEY_WIDTH_NARROW) :
+			move_cursor_near(diff, key, KEY_WIDTH_WIDE);
 	if (cursor == NULL)
 	{
 		diff->misses++;

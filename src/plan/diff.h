@@ -135,6 +135,13 @@ extern DiffResult diff_whole_resolve(Diff *diff, RecordKey key, uint64 hash, uin
 extern DiffResult diff_whole_judge(Diff *diff, uint32 entry, uint64 hash);
 
 /*
+ * Entries that were passed over on the way to the next expected row: their rows
+ * tend to come later.
+ */
+extern void diff_whole_note_skipped(Diff *diff, uint32 entry);
+extern bool diff_whole_find_skipped(const Diff *diff, RecordKey key, uint32 *entry);
+
+/*
  * After the query: makes sure that the following two can answer.  Has each of
  * the rows with a key been rejected?  Is there a later entry with the key of
  * this one?

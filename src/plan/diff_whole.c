@@ -16,6 +16,9 @@
 /* Of the memory, states take no more than such a part. */
 #define STATES_PART 64
 
+/* If more of the entries than such a part have been skipped, there is no order. */
+#define SKIPPED_PART 16
+
 /* States for as many entries as the table has room for. */
 static void
 grow_states(Diff *diff)
@@ -75,7 +78,7 @@ apply_superseding(Diff *diff)
 	for (int i = 0; i < map->segment_count; i++)
 		if (map->segments[i].supersedes)
 			key_table_index_range(table, map->segments[i].first,
-								  snapshot_map_end(map, i), true);
+								  snapshot_map_end(map, i));
 
 	for (uint32 entry = 0; entry < table->count; entry++)
 	{
@@ -134,6 +137,27 @@ diff_whole_load(Diff *diff)
 
 /* --- rows --- */
 
+void
+diff_whole_note_skipped(Diff *diff, uint32 entry)
+{
+	KeyTable   *table = diff->table;
+
+	if (!table->index_whole && table->slots_used <= diff->map->entry_count / SKIPPED_PART &&
+		key_table_value(table, entry) != ROW_HASH_DELETED)
+		key_table_index_entry(table, entry);
+}
+
+bool
+diff_whole_find_skipped(const Diff *diff, RecordKey key, uint32 *entry)
+{
+	const KeyTable *table = diff->table;
+
+	if (table->slots == NULL || table->index_whole)
+		return false;
+	*entry = key_table_find(table, key);
+	return *entry != KEY_TABLE_NONE;
+}
+
 DiffResult
 diff_whole_judge(Diff *diff, uint32 entry, uint64 hash)
 {
@@ -177,7 +201,7 @@ diff_whole_resolve(Diff *diff, RecordKey key, uint64 hash, uint32 *entry)
 void
 diff_whole_complete(Diff *diff)
 {
-	if (diff->table->slots == NULL)
+	if (!diff->table->index_whole)
 		key_table_index_all(diff->table);
 }
 

@@ -27,6 +27,9 @@
 /* Entries and slots are numbered in 32 bits, with one number to spare. */
 #define MAX_ENTRIES ((uint32) 3000000000U)
 
+/* Slots are asked for so many entries before they are written. */
+#define PREFETCH_DISTANCE 16
+
 /* Interrupts are served each time after so many entries. */
 #define INTERRUPT_INTERVAL 65536
 
@@ -187,6 +190,7 @@ key_table_drop_index(KeyTable *table)
 		pfree(table->slots);
 	table->slots = NULL;
 	table->slots_used = 0;
+	table->index_whole = false;
 }
 
 static void
@@ -214,36 +218,69 @@ find_slot(const KeyTable *table, RecordKey key, const int width)
 }
 
 static pg_attribute_always_inline void
-index_range(KeyTable *table, uint32 first, uint32 end, bool with_dead, const int width)
+put_entry(KeyTable *table, uint32 entry, const int width)
+{
+	uint32		slot = find_slot(table, packed_entry_key(entry_at(table, entry, width), width),
+								 width);
+
+	table->slots_used += table->slots[slot] == 0;
+	table->slots[slot] = entry + 1;
+}
+
+static pg_attribute_always_inline void
+index_range(KeyTable *table, uint32 first, uint32 end, const int width)
 {
 	for (uint32 entry = first; entry < end; entry++)
 	{
-		const char *packed = entry_at(table, entry, width);
-		uint32		slot;
-
 		if (entry % INTERRUPT_INTERVAL == 0)
 			CHECK_FOR_INTERRUPTS();
-		if (!with_dead && packed_entry_value(packed, width) == 0)
-			continue;
-		slot = find_slot(table, packed_entry_key(packed, width), width);
-		table->slots_used += table->slots[slot] == 0;
-		table->slots[slot] = entry + 1;
+		put_entry(table, entry, width);
 	}
 }
 
 void
-key_table_index_range(KeyTable *table, uint32 first, uint32 end, bool with_dead)
+key_table_index_range(KeyTable *table, uint32 first, uint32 end)
 {
 	if (table->key_width == KEY_WIDTH_NARROW)
-		index_range(table, first, end, with_dead, KEY_WIDTH_NARROW);
+		index_range(table, first, end, KEY_WIDTH_NARROW);
 	else
-		index_range(table, first, end, with_dead, KEY_WIDTH_WIDE);
+		index_range(table, first, end, KEY_WIDTH_WIDE);
 }
 
 void
 key_table_begin_index(KeyTable *table, uint64 room)
 {
 	allocate_slots(table, slot_bits_for(room));
+}
+
+/*
+ * Puts all live entries into an empty index.  Comparing keys would read entries
+ * here and there, so they are not compared: a lookup finds the one of several
+ * with one key that was put in first, which is the last one, since we go
+ * backwards.
+ */
+static pg_attribute_always_inline void
+fill_index(KeyTable *table, const int width)
+{
+	for (uint32 entry = table->count; entry-- > 0;)
+	{
+		const char *packed = entry_at(table, entry, width);
+		uint32		slot;
+
+		if (entry % INTERRUPT_INTERVAL == 0)
+			CHECK_FOR_INTERRUPTS();
+		if (entry >= PREFETCH_DISTANCE)
+			__builtin_prefetch(&table->slots[slot_of(table,
+													 packed_entry_key(packed - PREFETCH_DISTANCE * key_table_stride(width), width),
+													 width)], 1);
+		if (packed_entry_value(packed, width) == 0)
+			continue;
+		slot = slot_of(table, packed_entry_key(packed, width), width);
+		while (table->slots[slot] != 0)
+			slot = (slot + 1) & table->slot_mask;
+		table->slots[slot] = entry + 1;
+		table->slots_used++;
+	}
 }
 
 static void
@@ -254,7 +291,11 @@ index_all(KeyTable *table, int bits)
 
 	INSTR_TIME_SET_CURRENT(begin);
 	allocate_slots(table, bits);
-	key_table_index_range(table, 0, table->count, false);
+	if (table->key_width == KEY_WIDTH_NARROW)
+		fill_index(table, KEY_WIDTH_NARROW);
+	else
+		fill_index(table, KEY_WIDTH_WIDE);
+	table->index_whole = true;
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
 	table->index_seconds += INSTR_TIME_GET_DOUBLE(end);
@@ -264,6 +305,37 @@ void
 key_table_index_all(KeyTable *table)
 {
 	index_all(table, slot_bits_for(table->count));
+}
+
+static bool
+index_is_full(const KeyTable *table)
+{
+	return table->slots_used >= (table->slot_mask / 4 + 1) * 3 - 1;
+}
+
+/* Doubles an index, with what is in it. */
+static void
+enlarge_index(KeyTable *table)
+{
+	uint32	   *old_slots = table->slots;
+	uint64		old_count = (uint64) table->slot_mask + 1;
+
+	table->slots = NULL;
+	allocate_slots(table, 64 - table->slot_shift + 1);
+	for (uint64 i = 0; i < old_count; i++)
+		if (old_slots[i] != 0)
+			put_entry(table, old_slots[i] - 1, table->key_width);
+	pfree(old_slots);
+}
+
+void
+key_table_index_entry(KeyTable *table, uint32 entry)
+{
+	if (table->slots == NULL)
+		allocate_slots(table, FIRST_SLOT_BITS);
+	else if (index_is_full(table))
+		enlarge_index(table);
+	put_entry(table, entry, table->key_width);
 }
 
 uint32
@@ -281,12 +353,12 @@ make_room_in_index(KeyTable *table)
 {
 	int			bits;
 
-	if (table->slots == NULL)
+	if (!table->index_whole)
 	{
 		index_all(table, slot_bits_for((uint64) table->count + 1));
 		return true;
 	}
-	if (table->slots_used < (table->slot_mask / 4 + 1) * 3 - 1)
+	if (!index_is_full(table))
 		return true;
 
 	bits = 64 - table->slot_shift + 1;

@@ -22,6 +22,7 @@ typedef struct KeyTable
 	char	   *entries;		/* key and value of each */
 
 	uint32	   *slots;			/* the index: entry + 1, 0 is free; or NULL */
+	bool		index_whole;	/* every live entry is in it */
 	uint32		slot_mask;
 	int			slot_shift;
 	uint32		slots_used;
@@ -48,19 +49,26 @@ extern void key_table_reserve(KeyTable *table, uint64 count);
 extern void key_table_append(KeyTable *table, RecordKey key, uint64 value);
 
 /*
- * Begins a new index, with room for so many entries, and puts entries into it.
- * Of several with one key the last one put in is found.
+ * Begins a new index, with room for so many entries, and puts entries into it,
+ * dead ones too.  Of several with one key the last one put in is found.
  */
 extern void key_table_begin_index(KeyTable *table, uint64 room);
-extern void key_table_index_range(KeyTable *table, uint32 first, uint32 end,
-								  bool with_dead);
+extern void key_table_index_range(KeyTable *table, uint32 first, uint32 end);
+
+/* A new index of all entries that are not dead; of one key the last is found. */
 extern void key_table_index_all(KeyTable *table);
+
+/* Puts one entry into the index, beginning one if there is none. */
+extern void key_table_index_entry(KeyTable *table, uint32 entry);
 extern void key_table_drop_index(KeyTable *table);
 
 /* KEY_TABLE_NONE when the key is not in the index, which there must be. */
 extern uint32 key_table_find(const KeyTable *table, RecordKey key);
 
-/* KEY_TABLE_NONE when it is not there and the limit is reached. */
+/*
+ * Makes the index whole first.  KEY_TABLE_NONE when the key is not there and the
+ * limit is reached.
+ */
 extern uint32 key_table_find_or_add(KeyTable *table, RecordKey key, uint64 value,
 									bool *added);
 

@@ -48,9 +48,10 @@ typedef struct Planner
 
 	/* see receiver.c */
 	int			rows_until_sample;
+	int			sample_interval;	/* rows that the next sample stands for */
 	bool		timing_row;		/* the row at hand is timed */
 	double		row_stage_seconds;	/* what staging had of it */
-	double		diff_seconds;	/* of the timed rows */
+	double		diff_seconds;	/* an estimate for all rows */
 	int64		changed_rows;
 	double		stage_seconds;	/* an estimate for all rows */
 	instr_time	last_progress;

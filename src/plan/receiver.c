@@ -8,7 +8,8 @@
  *
  * Reading the clock twice a row would show in the times it measures, so it is
  * read for one row in some: prime numbers, to keep out of step with whatever
- * happens each so many rows.
+ * happens each so many rows.  A row that takes long stands for itself alone, and
+ * the next one is timed too: it is large, or we had to wait for a processor.
  */
 #include "postgres.h"
 
@@ -25,6 +26,9 @@
 /* So is one changed row in so many, after the first ones. */
 #define STAGE_SAMPLE 7
 #define STAGE_UNSAMPLED 4096
+
+/* What is no longer a usual row. */
+#define SLOW_ROW_SECONDS 0.0005
 
 #define PROGRESS_SECONDS 0.5
 
@@ -81,6 +85,7 @@ planner_unusual_row(Planner *planner, TupleTableSlot *slot, DiffResult result,
 					RecordKey key, uint64 hash, uint32 entry)
 {
 	int			weight = 1;
+	double		seconds;
 	instr_time	begin;
 	instr_time	end;
 
@@ -95,8 +100,11 @@ planner_unusual_row(Planner *planner, TupleTableSlot *slot, DiffResult result,
 	INSTR_TIME_SET_CURRENT(begin);
 	take_unusual_row(planner, slot, result, key, hash, entry);
 	INSTR_TIME_SET_CURRENT(end);
-	planner->row_stage_seconds += seconds_between(begin, end);
-	planner->stage_seconds += weight * seconds_between(begin, end);
+	seconds = seconds_between(begin, end);
+	planner->row_stage_seconds += seconds;
+	if (weight > 0 && seconds > SLOW_ROW_SECONDS)
+		weight = 1;
+	planner->stage_seconds += weight * seconds;
 }
 
 static inline void
@@ -134,10 +142,11 @@ static void
 process_sampled_row(Planner *planner, TupleTableSlot *slot)
 {
 	double		index_before = index_seconds(planner->diff);
+	double		seconds;
+	bool		is_slow;
 	instr_time	begin;
 	instr_time	end;
 
-	planner->rows_until_sample = ROW_SAMPLE;
 	planner->timing_row = true;
 	planner->row_stage_seconds = 0;
 	INSTR_TIME_SET_CURRENT(begin);
@@ -148,8 +157,12 @@ process_sampled_row(Planner *planner, TupleTableSlot *slot)
 	INSTR_TIME_SET_CURRENT(end);
 
 	planner->timing_row = false;
-	planner->diff_seconds += seconds_between(begin, end) - planner->row_stage_seconds -
+	seconds = seconds_between(begin, end) - planner->row_stage_seconds -
 		(index_seconds(planner->diff) - index_before);
+	is_slow = seconds > SLOW_ROW_SECONDS;
+	planner->diff_seconds += seconds * (is_slow ? 1 : planner->sample_interval);
+	planner->sample_interval = is_slow ? 1 : ROW_SAMPLE;
+	planner->rows_until_sample = planner->sample_interval;
 
 	if (planner->options->progress != NULL &&
 		seconds_between(planner->last_progress, end) > PROGRESS_SECONDS)
@@ -214,17 +227,14 @@ planner_prepare_receiver(Planner *planner)
 	planner->receiver.rDestroy = receiver_shutdown;
 	planner->receiver.mydest = DestNone;
 	planner->rows_until_sample = 1;
+	planner->sample_interval = 1;
 	INSTR_TIME_SET_CURRENT(planner->last_progress);
 }
 
 void
 planner_sum_times(Planner *planner)
 {
-	int64		samples = (planner->figures->rows_processed + ROW_SAMPLE - 1) / ROW_SAMPLE;
-
-	if (samples > 0)
-		planner->figures->diff_ms = planner->diff_seconds * 1000.0 / samples *
-			planner->figures->rows_processed;
-	planner->figures->diff_ms += index_seconds(planner->diff) * 1000.0;
+	planner->figures->diff_ms =
+		(planner->diff_seconds + index_seconds(planner->diff)) * 1000.0;
 	planner->figures->stage_ms = planner->stage_seconds * 1000.0;
 }
