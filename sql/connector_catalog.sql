@@ -82,7 +82,7 @@ BEGIN ATOMIC
     FROM jsonb_each(manifest->'config') AS e (key, value)
     UNION ALL
     SELECT 'config', 'base_url', 'string', false, 'another URL to send to, such as a sandbox''s'
-    WHERE manifest->>'base_url' NOT LIKE '{{%'
+    WHERE manifest->>'base_url' NOT LIKE '{{%' OR manifest->>'base_url' LIKE '{{token.%'
     UNION ALL
     SELECT 'config', 'rate', 'object', false, 'limits of your own, in place of the connector''s'
     UNION ALL

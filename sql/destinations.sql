@@ -302,4 +302,4 @@ CREATE FUNCTION signalsmith.test_destination(destination text)
     RETURNS TABLE (step text, ok boolean, detail text)
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.test_destination(text) IS
-    'tries a destination step by step, up to the first that fails: resolve, connect, TLS, authenticate; sends no record';
+    'tries a destination step by step, up to the first that fails: token, resolve, connect, TLS, authenticate; sends no record';

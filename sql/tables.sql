@@ -67,6 +67,32 @@ COMMENT ON TABLE signalsmith.secret IS 'secrets of destinations, encrypted with 
 COMMENT ON COLUMN signalsmith.secret.key_id IS 'which key of signalsmith.key_file opens it';
 COMMENT ON COLUMN signalsmith.secret.sealed IS 'nonce, ciphertext and tag of AES-256-GCM';
 
+CREATE TABLE signalsmith.token (
+    destination_id  bigint PRIMARY KEY REFERENCES signalsmith.destination ON DELETE CASCADE,
+    generation      bigint NOT NULL DEFAULT 0,
+    basis           text,
+    key_id          text,
+    sealed          bytea,
+    obtained_at     timestamptz,
+    renew_at        timestamptz,
+    refresh_key_id  text,
+    refresh_sealed  bytea,
+    refresh_secret  text,
+    refresh_secret_set_at timestamptz,
+    -- Who asks for the next one.
+    lease           bigint NOT NULL DEFAULT 0,
+    lease_until     timestamptz,
+    lease_pid       integer,
+    lease_process_started_at timestamptz
+);
+COMMENT ON TABLE signalsmith.token IS 'access tokens that destinations gave, encrypted as secrets are, for all runs together';
+COMMENT ON COLUMN signalsmith.token.generation IS 'how many tokens there have been: who was refused with one asks for the next';
+COMMENT ON COLUMN signalsmith.token.basis IS 'digest of what the token was asked for with; under any other it is none';
+COMMENT ON COLUMN signalsmith.token.sealed IS 'the token, and what the answer had beside it; sealed as secret.sealed';
+COMMENT ON COLUMN signalsmith.token.renew_at IS 'it is not used from then on; NULL: until it is refused';
+COMMENT ON COLUMN signalsmith.token.refresh_sealed IS 'the refresh token that came in place of the secret, for as long as that is not set anew';
+COMMENT ON COLUMN signalsmith.token.lease IS 'fencing token, raised by each process that asks';
+
 CREATE TABLE signalsmith.sync (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name            text NOT NULL UNIQUE,
@@ -312,6 +338,7 @@ SELECT pg_catalog.pg_extension_config_dump('signalsmith.model', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.destination_share', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.secret', '');
+SELECT pg_catalog.pg_extension_config_dump('signalsmith.token', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.sync', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.run', '');
 SELECT pg_catalog.pg_extension_config_dump('signalsmith.alert', '');

@@ -82,8 +82,8 @@ default_class(const Attribution *attribution)
 	return status >= 400 ? CLASS_REJECT_BATCH : CLASS_FATAL;
 }
 
-static int
-classify(const Attribution *attribution)
+int
+answer_class(const Attribution *attribution)
 {
 	int			class;
 
@@ -129,7 +129,7 @@ attribute_answer(Attribution *attribution)
 
 	if (answer->body_length > 0 && !answer->body_cut)
 		attribution->json = answer_decode(respond->decoding, answer->body, answer->body_length);
-	class = classify(attribution);
+	class = answer_class(attribution);
 	if (class == CLASS_EXISTS || class == CLASS_CONFLICT)
 		capture_existing(attribution);
 	if (class != CLASS_OK && class != CLASS_PARTIAL && class != CLASS_GONE_OK)

@@ -27,6 +27,9 @@ extern void set_all(Attribution *attribution, OutcomeClass class, const char *co
 /* A batch of one cannot be split: then the record is what is wrong. */
 extern OutcomeClass class_of_batch(int class, int record_count);
 
+/* An OutcomeClass or CLASS_PARTIAL: the rules' word, or by status alone. */
+extern int	answer_class(const Attribution *attribution);
+
 /* --- message.c --- */
 
 /* On one line, and not too long; may change the text. */

@@ -5,7 +5,7 @@
  * Headers and parameters of the URL are templates like any other and rendered
  * with the request.  Here is the rest: basic authentication, members of the
  * body, and signatures, which are made for each attempt, over the body as it is
- * sent.
+ * sent.  The request for an access token is in token.c.
  */
 #include "postgres.h"
 
@@ -15,9 +15,6 @@
 #include "connector/connector_internal.h"
 #include "connector/jsonb_reader.h"
 #include "http/header.h"
-
-/* Of Standard Webhooks: https://www.standardwebhooks.com */
-#define WHSEC_PREFIX "whsec_"
 
 /* --- compiling --- */
 
@@ -35,10 +32,10 @@ read_basic(Compiler *compiler, const JsonbValue *json, AuthSpec *auth)
 	user = read_string(compiler, "auth.basic", &basic, "user", false);
 	password = read_string(compiler, "auth.basic", &basic, "password", false);
 	auth->user = text_template_compile(compiler, "auth.basic.user", user ? user : "",
-									   TEXT_PLAIN, SEES_REQUEST);
+									   TEXT_PLAIN, SEES_AUTH);
 	auth->password = text_template_compile(compiler, "auth.basic.password",
 										   password ? password : "",
-										   TEXT_PLAIN, SEES_REQUEST);
+										   TEXT_PLAIN, SEES_AUTH);
 }
 
 static void
@@ -66,7 +63,7 @@ read_body_members(Compiler *compiler, const JsonbValue *json, AuthSpec *auth)
 		auth->members[i].name.data = prefix.data;
 		auth->members[i].name.length = prefix.len;
 		auth->members[i].value = template_compile(compiler, path, &members[i].value,
-												  SEES_REQUEST);
+												  SEES_AUTH);
 	}
 }
 
@@ -83,7 +80,7 @@ read_signature(Compiler *compiler, const JsonbValue *json, AuthSpec *auth)
 	SignatureSpec *signature;
 	JsonbValue	hmac;
 	List	   *headers = NIL;
-	int			sees = SEES_REQUEST | SEES_ATTEMPT;
+	int			sees = SEES_AUTH | SEES_ATTEMPT;
 
 	if (!jsonb_member(json, "hmac", &hmac))
 		return;
@@ -113,10 +110,11 @@ read_signature(Compiler *compiler, const JsonbValue *json, AuthSpec *auth)
 void
 auth_compile(Compiler *compiler, const JsonbValue *json, AuthSpec *auth)
 {
-	static const char *const keys[] = {"header", "basic", "query", "body", "hmac"};
+	static const char *const keys[] = {"header", "basic", "query", "body", "hmac", "token"};
 
 	/* "header" is read with the headers of each request. */
 	check_keys(compiler, "auth", json, keys, lengthof(keys));
+	auth->token = token_compile(compiler, json);
 	read_basic(compiler, json, auth);
 	read_query(compiler, "auth", json, &auth->query);
 	for (int i = 0; i < auth->query.count; i++)
@@ -128,106 +126,35 @@ auth_compile(Compiler *compiler, const JsonbValue *json, AuthSpec *auth)
 	read_signature(compiler, json, auth);
 }
 
-/* --- keys --- */
-
-static int
-decode_base64(const char *text, size_t length, uint8 **bytes)
-{
-	int			size = pg_b64_dec_len(length) + 1;
-
-	*bytes = palloc(size);
-	return pg_b64_decode(text, length, (char *) *bytes, size);
-}
-
-static int
-decode_hex(const char *text, size_t length, uint8 **bytes)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	if (length % 2 != 0)
-		return -1;
-	*bytes = palloc(length / 2 + 1);
-	for (size_t i = 0; i < length; i++)
-	{
-		char	   *digit = strchr(digits, pg_ascii_tolower((unsigned char) text[i]));
-
-		if (digit == NULL)
-			return -1;
-		(*bytes)[i / 2] = (i % 2 == 0 ? 0 : (*bytes)[i / 2] << 4) | (digit - digits);
-	}
-	return length / 2;
-}
-
-/* A secret as the bytes of a key; -1 when it is not in its format. */
-static int
-decode_key(KeyFormat format, const char *secret, uint8 **bytes)
-{
-	size_t		length = strlen(secret);
-
-	switch (format)
-	{
-		case KEY_TEXT:
-			*bytes = (uint8 *) pstrdup(secret);
-			return length;
-		case KEY_HEX:
-			return decode_hex(secret, length, bytes);
-		case KEY_WHSEC:
-			if (strncmp(secret, WHSEC_PREFIX, strlen(WHSEC_PREFIX)) == 0)
-			{
-				secret += strlen(WHSEC_PREFIX);
-				length -= strlen(WHSEC_PREFIX);
-			}
-			return decode_base64(secret, length, bytes);
-		case KEY_BASE64:
-			return decode_base64(secret, length, bytes);
-	}
-	pg_unreachable();
-}
+/* --- secrets that are keys --- */
 
 const char *
 auth_secret_fault(const AuthSpec *auth, const char *name, const char *value)
 {
 	const SignatureSpec *signature = auth->signature;
-	uint8	   *bytes;
-	int			length;
 
-	if (signature == NULL || strcmp(signature->secret, name) != 0)
-		return NULL;
-	length = decode_key(signature->format, value, &bytes);
-	if (length > 0)
-	{
-		explicit_bzero(bytes, length);
-		return NULL;
-	}
-	switch (signature->format)
-	{
-		case KEY_WHSEC:
-			return "It must be \"whsec_\" and a key in base64.";
-		case KEY_BASE64:
-			return "It must be a key in base64.";
-		case KEY_HEX:
-			return "It must be a key in hexadecimal digits.";
-		case KEY_TEXT:
-			return "It must not be empty.";
-	}
-	pg_unreachable();
+	if (signature != NULL && strcmp(signature->secret, name) == 0)
+		return key_fault(signature->format, value);
+	if (auth->token != NULL)
+		return token_secret_fault(auth->token, name, value);
+	return NULL;
 }
 
 /* --- rendering --- */
 
-/* Basic authentication, RFC 7617. */
-static bool
-append_basic(const AuthSpec *auth, Evaluation *evaluation, HttpRequest *request)
+bool
+append_basic(const TextTemplate *user, const TextTemplate *password, Evaluation *evaluation,
+			 HttpRequest *request)
 {
 	StringInfoData pair;
 	StringInfoData value;
 	int			size;
 
 	initStringInfo(&pair);
-	if (!text_template_append(auth->user, evaluation, &pair))
+	if (!text_template_append(user, evaluation, &pair))
 		return false;
 	appendStringInfoChar(&pair, ':');
-	if (!text_template_append(auth->password, evaluation, &pair))
+	if (!text_template_append(password, evaluation, &pair))
 		return false;
 
 	initStringInfo(&value);
@@ -270,7 +197,7 @@ sign(const SignatureSpec *signature, const char *secret, Evaluation *evaluation)
 	uint8		digest[DIGEST_MAX_LENGTH];
 	size_t		length;
 	uint8	   *key;
-	int			key_length = decode_key(signature->format, secret, &key);
+	int			key_length = key_decode(signature->format, secret, &key);
 
 	if (key_length < 0)
 	{
@@ -322,7 +249,7 @@ bool
 auth_append_headers(const Connector *connector, Evaluation *evaluation, HttpRequest *request)
 {
 	if (connector->auth.user != NULL &&
-		!append_basic(&connector->auth, evaluation, request))
+		!append_basic(connector->auth.user, connector->auth.password, evaluation, request))
 		return false;
 	return connector->auth.signature == NULL ||
 		append_signature(connector, evaluation, request);

@@ -232,6 +232,7 @@ compiler_declare_secret(const Compiler *compiler, const char *name, const char *
 		repalloc(secrets->specs, (secrets->count + 1) * sizeof(SecretSpec));
 	secrets->specs[secrets->count].name = name;
 	secrets->specs[secrets->count].description = description;
+	secrets->specs[secrets->count].of_token = false;
 	secrets->specs[secrets->count++].needed = false;
 }
 
@@ -245,12 +246,14 @@ compiler_use_secret(const Compiler *compiler, const char *path, const char *name
 		if (strcmp(name, secrets->specs[i].name) == 0)
 		{
 			secrets->specs[i].needed |= needed;
+			secrets->specs[i].of_token |= needed && compiler->of_token;
 			return;
 		}
 	if (compiler->declares_secrets)
 	{
 		compiler_declare_secret(compiler, name, NULL);
 		secrets->specs[secrets->count - 1].needed = needed;
+		secrets->specs[secrets->count - 1].of_token = needed && compiler->of_token;
 		return;
 	}
 	names = palloc(secrets->count * sizeof(char *));

@@ -23,6 +23,7 @@ typedef struct SecretSpec
 	const char *name;
 	const char *description;	/* or NULL */
 	bool		needed;			/* nothing can be sent without */
+	bool		of_token;		/* the request for a token needs it */
 } SecretSpec;
 
 /* Shared by copies of a compiler. */
@@ -31,6 +32,14 @@ typedef struct SecretSpecs
 	int			count;
 	SecretSpec *specs;
 } SecretSpecs;
+
+/* The names of what an access token's answer has beside the token. */
+typedef struct TokenNames
+{
+	int			count;
+	const char **names;			/* UTF-8 */
+	bool		used;			/* something refers to the token */
+} TokenNames;
 
 typedef struct Compiler
 {
@@ -45,8 +54,11 @@ typedef struct Compiler
 								 * missing */
 	bool		of_other_object;	/* than the sync is for: it needs nothing */
 	bool		declares_secrets;	/* by using them */
+	bool		of_token;		/* of the request for a token */
+	bool		without_record; /* of a request that carries none */
 	SecretSpecs *secrets;
 	References *references;
+	TokenNames *token;			/* NULL: there is none */
 } Compiler;
 
 /* Declares a secret; description may be NULL. */

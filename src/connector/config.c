@@ -225,7 +225,8 @@ takes_base_url(const JsonbValue *manifest)
 	JsonbValue	url;
 
 	return jsonb_member(manifest, "base_url", &url) && url.type == jbvString &&
-		strncmp(jsonb_string(&url), "{{", 2) != 0;
+		(strncmp(jsonb_string(&url), "{{", 2) != 0 ||
+		 strncmp(jsonb_string(&url), "{{token.", 8) == 0);
 }
 
 static bool

@@ -48,14 +48,6 @@ extern void connector_check_mappings(const Connector *connector,
 									 const SyncDefinition *definition);
 
 /*
- * What the object that the sync writes to requires of its mappings: fields that
- * must be there or may not, and the one that identifies a record.  Raises
- * ERRCODE_INVALID_OBJECT_DEFINITION, or returns.
- */
-extern void connector_check_mappings(const Connector *connector,
-									 const SyncDefinition *definition);
-
-/*
  * A table of this database that is written by SQL.  Such a connector renders no
  * requests and reads no answers: see target/target_table.h.
  */
@@ -82,6 +74,9 @@ extern void connector_set_secrets(Connector *connector, SecretReader secret, voi
  */
 extern void connector_set_placeholders(Connector *connector);
 extern const char *connector_placeholder(const Connector *connector, const char *name);
+
+/* And lets something stand for an access token. */
+extern void connector_set_token_placeholder(Connector *connector);
 
 /*
  * Raises ERRCODE_INVALID_PARAMETER_VALUE when the connector knows no secret of
@@ -201,9 +196,11 @@ extern bool connector_render(const Connector *connector, const RunFacts *run,
 
 /*
  * Renders a request that changes nothing at the destination and shows whether it
- * answers, and refuses our credentials; false and *error as above.
+ * takes our credentials, if there is such a check; else whether it answers, and
+ * refuses them.  False and *error as above.
  */
-extern bool connector_render_probe(const Connector *connector, HttpRequest *request,
+extern bool connector_has_check(const Connector *connector);
+extern bool connector_render_check(const Connector *connector, HttpRequest *request,
 								   char **error);
 
 /* What became of a record. */
@@ -224,6 +221,13 @@ typedef enum OutcomeClass
 } OutcomeClass;
 
 extern const char *outcome_class_name(OutcomeClass class);
+
+/*
+ * What a complete answer to the check means: ok or not.  *message, for people, is
+ * palloc'ed in the server's encoding, and not redacted yet.
+ */
+extern OutcomeClass connector_check_answer(const Connector *connector,
+										   const HttpAnswer *answer, char **message);
 
 /*
  * id and version are what the answer says, JSON in UTF-8, else empty.  A

@@ -272,6 +272,8 @@ typedef struct SignatureSpec
 	HeaderList	headers;
 } SignatureSpec;
 
+typedef struct TokenSpec TokenSpec;
+
 typedef struct BodyMember
 {
 	Slice		name;			/* JSON string with a colon behind it */
@@ -286,6 +288,7 @@ typedef struct AuthSpec
 	int			member_count;	/* of JSON and form bodies */
 	BodyMember *members;
 	SignatureSpec *signature;	/* or NULL */
+	TokenSpec  *token;			/* or NULL: see token_internal.h */
 } AuthSpec;
 
 /* --- rate (rate.c) --- */
@@ -353,7 +356,8 @@ struct Connector
 	JsonbMember *objects;		/* as the manifest has them */
 	ObjectSpec	object;
 	TableSpec  *table;			/* it writes to; or NULL: it sends requests */
-	char	   *base_url;		/* without query */
+	char	   *base_url;		/* without query; NULL: a token's answer has it */
+	TextTemplate *token_base_url;
 	char	   *base_query;		/* or NULL */
 	AuthSpec	auth;
 	HeaderList	probe_headers;
@@ -362,11 +366,14 @@ struct Connector
 	OperationSpec *operations[OPERATION_COUNT]; /* NULL: it cannot do that */
 	OperationSpec *lookup;		/* or NULL */
 	LookupWhen	lookup_when;
+	OperationSpec *check;		/* or NULL: see check.c */
 
 	int			secret_count;	/* that are declared, or referred to */
 	SecretSpec *secrets;
 	SecretReader secret;
 	void	   *secret_arg;
+	const struct Token *token;	/* to be sent; or NULL */
+	bool		token_placeholder;	/* stands for it */
 };
 
 /* Appends the rendered rows of the batch (template.c). */
@@ -382,12 +389,23 @@ extern const char *read_secret(Evaluation *evaluation, const char *name);
 extern bool encode_body(const Connector *connector, const OperationSpec *operation,
 						Evaluation *evaluation, StringInfo out);
 
+/* The members of a JSON object as fields of a form. */
+extern void append_form_members(StringInfo out, Slice json);
+
 /*
  * Appends parameters to a URL, "?" or "&" before the first; *separator is what
  * comes before the next one.
  */
 extern bool append_query(const QueryList *query, Evaluation *evaluation, char *separator,
 						 StringInfo url);
+
+/* Parts of a request that more than one kind has (render.c). */
+extern bool append_base_url(const Connector *connector, Evaluation *evaluation,
+							StringInfo url);
+extern char *render_url(const Connector *connector, const RequestSpec *request,
+						Evaluation *evaluation);
+extern bool render_body(const Connector *connector, const OperationSpec *operation,
+						Evaluation *evaluation, HttpRequest *request);
 
 /* Appends a text as a header's value; checks it. */
 extern bool append_header_value(const HeaderTemplate *header, Evaluation *evaluation,
@@ -401,9 +419,19 @@ extern int	auth_header_limit(const AuthSpec *auth);
 extern bool auth_append_headers(const Connector *connector, Evaluation *evaluation,
 								HttpRequest *request);
 
+/* Adds the header of basic authentication, RFC 7617. */
+extern bool append_basic(const TextTemplate *user, const TextTemplate *password,
+						 Evaluation *evaluation, HttpRequest *request);
+
 /* What is wrong with a secret's value, for people; NULL: nothing. */
 extern const char *auth_secret_fault(const AuthSpec *auth, const char *name,
 									 const char *value);
+extern const char *token_secret_fault(const TokenSpec *token, const char *name,
+									  const char *value);
+
+/* A secret as the bytes of a key; -1 when it is not in its format (key.c). */
+extern int	key_decode(KeyFormat format, const char *secret, uint8 **bytes);
+extern const char *key_fault(KeyFormat format, const char *value);
 
 /* --- compiling parts (manifest.c, object.c, request.c, auth.c, respond.c) --- */
 
@@ -424,12 +452,18 @@ extern void operations_compile(Compiler *compiler, const char *path,
 							   const JsonbValue *lookup_parent,
 							   const JsonbValue *manifest, Connector *connector);
 
+/* User-Agent, Accept, and unless it is NULL Content-Type, to begin with. */
+extern List *default_headers(Compiler *compiler, const char *content_type);
+
 /* The headers of an object's member are added to a list of HeaderTemplate. */
 extern void read_headers(Compiler *compiler, const char *path, const JsonbValue *object,
 						 const char *name, int sees, List **headers);
 extern HeaderList header_list(const List *headers);
 extern void read_query(Compiler *compiler, const char *path, const JsonbValue *object,
 					   QueryList *query);
+
+/* The member "check" of a manifest; NULL: there is none. */
+extern OperationSpec *check_compile(Compiler *compiler, const JsonbValue *manifest);
 
 /* The headers that belong to no operation. */
 extern HeaderList probe_headers_compile(Compiler *compiler, const JsonbValue *manifest);
@@ -444,6 +478,11 @@ extern void request_check_batch(Compiler *compiler, const char *path,
 								const RequestSpec *request);
 
 extern void auth_compile(Compiler *compiler, const JsonbValue *json, AuthSpec *auth);
+
+/* The member "token" of "auth", NULL if there is none; and whether it is of use. */
+extern TokenSpec *token_compile(Compiler *compiler, const JsonbValue *auth);
+extern void token_check_use(const Compiler *compiler);
+extern bool token_is_below_base_url(const TokenSpec *token);
 
 extern void respond_compile(Compiler *compiler, const char *path,
 							const JsonbValue *json, bool is_lookup,

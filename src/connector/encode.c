@@ -141,24 +141,14 @@ append_form_value(StringInfo out, Slice name, Slice json)
 		append_form_pair(out, name, (Slice) {"", 0});
 }
 
-static bool
-append_form(const Connector *connector, const OperationSpec *operation,
-			Evaluation *evaluation, StringInfo out)
+void
+append_form_members(StringInfo out, Slice json)
 {
-	StringInfoData json;
 	JsonTextCursor cursor;
 	Slice		name;
 	Slice		value;
 
-	initStringInfo(&json);
-	if (!append_json(connector, operation, evaluation, &json))
-		return false;
-	if (json.data[0] != '{')
-	{
-		evaluation->error = pstrdup("a form can only be made of an object");
-		return false;
-	}
-	json_text_begin_members(&cursor, (Slice) {json.data, json.len});
+	json_text_begin_members(&cursor, json);
 	while (json_text_next_member(&cursor, &name, &value))
 	{
 		StringInfoData decoded;
@@ -168,6 +158,23 @@ append_form(const Connector *connector, const OperationSpec *operation,
 		append_form_value(out, (Slice) {decoded.data, decoded.len}, value);
 		pfree(decoded.data);
 	}
+}
+
+static bool
+append_form(const Connector *connector, const OperationSpec *operation,
+			Evaluation *evaluation, StringInfo out)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	if (!append_json(connector, operation, evaluation, &json))
+		return false;
+	if (json.data[0] != '{')
+	{
+		evaluation->error = pstrdup("a form can only be made of an object");
+		return false;
+	}
+	append_form_members(out, (Slice) {json.data, json.len});
 	pfree(json.data);
 	return true;
 }

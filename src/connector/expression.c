@@ -7,6 +7,7 @@
 #include "base/json_text.h"
 #include "connector/connector_internal.h"
 #include "connector/expression_internal.h"
+#include "connector/token_internal.h"
 
 const Value *
 expression_constant(const Expression *expression)
@@ -109,6 +110,28 @@ set_secret(Value *value, const char *name, Evaluation *evaluation)
 	return true;
 }
 
+/* The access token (-1), or what its answer had beside it. */
+static bool
+set_token(Value *value, int captured, Evaluation *evaluation)
+{
+	const Connector *connector = evaluation->connector;
+	const Token *token = connector->token;
+	const char *name = captured < 0 ? "token" :
+	psprintf("token.%s", connector->auth.token->capture_names[captured]);
+
+	if (connector->token_placeholder)
+		set_text(value, psprintf("[%s]", name));
+	else if (token == NULL || (captured >= 0 && token->captured[captured] == NULL))
+	{
+		evaluation->error = token == NULL ? pstrdup("there is no access token") :
+			psprintf("the answer to the token request has no {{%s}}", name);
+		return false;
+	}
+	else
+		set_text(value, captured < 0 ? token->value : token->captured[captured]);
+	return true;
+}
+
 static bool
 set_rows(Value *value, Evaluation *evaluation)
 {
@@ -197,6 +220,16 @@ evaluate_reference(const Reference *reference, Evaluation *evaluation, Value *va
 			return true;
 		case SOURCE_SECRET:
 			return set_secret(value, reference->secret, evaluation);
+		case SOURCE_TOKEN:
+			return set_token(value, reference->captured, evaluation);
+		case SOURCE_ASSERTION:
+			value->kind = VALUE_TEXT;
+			value->data = evaluation->assertion;
+			return true;
+		case SOURCE_REFRESH_TOKEN:
+			value->kind = VALUE_TEXT;
+			value->data = evaluation->refresh_token;
+			return true;
 		case SOURCE_ROWS:
 			return set_rows(value, evaluation);
 		case SOURCE_BODY:

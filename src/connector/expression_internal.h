@@ -33,6 +33,9 @@ typedef enum Source
 	SOURCE_ATTEMPT_NUMBER,
 	SOURCE_ATTEMPT_NOW,
 	SOURCE_SECRET,
+	SOURCE_TOKEN,				/* the access token, or what came with it */
+	SOURCE_ASSERTION,
+	SOURCE_REFRESH_TOKEN,
 	SOURCE_ROWS,
 	SOURCE_BODY,
 	SOURCE_SIGNATURE
@@ -45,6 +48,7 @@ typedef struct Reference
 	Slice	   *path;			/* of key, row and id */
 	int			path_length;
 	char	   *secret;
+	int			captured;		/* of a token: from 0; -1: itself */
 } Reference;
 
 typedef struct Call

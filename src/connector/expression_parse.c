@@ -21,6 +21,7 @@ static const struct
 	int			sees;			/* what the place must see; 0: always there */
 }			fixed_references[] =
 {
+	{"assertion", SOURCE_ASSERTION, SEES_TOKEN_REQUEST},
 	{"attempt.now", SOURCE_ATTEMPT_NOW, SEES_ATTEMPT},
 	{"attempt.number", SOURCE_ATTEMPT_NUMBER, SEES_ATTEMPT},
 	{"batch.id", SOURCE_BATCH_ID, SEES_REQUEST},
@@ -33,6 +34,7 @@ static const struct
 	{"record.idempotency_key", SOURCE_RECORD_IDEMPOTENCY_KEY, SEES_RECORD},
 	{"record.index", SOURCE_RECORD_INDEX, SEES_RECORD},
 	{"record.key", SOURCE_RECORD_KEY, SEES_RECORD},
+	{"refresh_token", SOURCE_REFRESH_TOKEN, SEES_TOKEN_REQUEST},
 	{"rows", SOURCE_ROWS, SEES_ROWS},
 	{"run.id", SOURCE_RUN_ID, SEES_REQUEST},
 	{"signature", SOURCE_SIGNATURE, SEES_SIGNATURE},
@@ -41,6 +43,9 @@ static const struct
 	{"sync.name", SOURCE_SYNC_NAME, SEES_REQUEST},
 	{"version", SOURCE_VERSION, SEES_RECORD},
 };
+
+/* Where secrets may be. */
+#define SEES_SECRET (SEES_REQUEST | SEES_TOKEN_REQUEST)
 
 typedef struct Parser
 {
@@ -121,7 +126,7 @@ set_constant(Reference *reference, ValueKind kind, const char *text)
 static void
 unknown_reference(Parser *parser, const char *name)
 {
-	const char *names[lengthof(fixed_references) + 6];
+	const char *names[lengthof(fixed_references) + 7];
 	int			count = 0;
 
 	for (int i = 0; i < (int) lengthof(fixed_references); i++)
@@ -132,8 +137,10 @@ unknown_reference(Parser *parser, const char *name)
 		names[count++] = "row.FIELD";
 		names[count++] = "key.COLUMN";
 	}
-	if (parser->sees & SEES_REQUEST)
+	if (parser->sees & SEES_SECRET)
 		names[count++] = "secret.NAME";
+	if ((parser->sees & SEES_TOKEN) && parser->compiler->token != NULL)
+		names[count++] = "token";
 	names[count++] = "object";
 	names[count++] = "identifier";
 	if (parser->compiler->config != NULL)
@@ -186,6 +193,34 @@ resolve_secret(Parser *parser, Reference *reference, char **words, int count)
 	compiler_use_secret(compiler, parser->path, words[1], !compiler->of_other_object);
 	reference->source = SOURCE_SECRET;
 	reference->secret = words[1];
+}
+
+/* token, or token.NAME: what its answer had beside it. */
+static void
+resolve_token(Parser *parser, Reference *reference, char **words, int count)
+{
+	Compiler   *compiler = parser->compiler;
+	TokenNames *token = compiler->token;
+
+	if (token == NULL)
+		compiler_fault(compiler, parser->path, "Say in \"auth.token\" how to get one.",
+					   "There is no access token.");
+	if ((parser->sees & SEES_TOKEN) == 0)
+		compiler_fault(compiler, parser->path, "Make it a member of \"auth.body\".",
+					   "A body is the same at each attempt, and an access token is not.");
+	token->used = true;
+	reference->source = SOURCE_TOKEN;
+	reference->captured = -1;
+	if (count == 1)
+		return;
+	for (int i = 0; i < token->count; i++)
+		if (count == 2 && strcmp(words[1], token->names[i]) == 0)
+		{
+			reference->captured = i;
+			return;
+		}
+	compiler_fault(compiler, parser->path, choice_hint(words[1], token->names, token->count),
+				   "\"auth.token.capture\" has no \"%s\".", words[1]);
 }
 
 static void
@@ -245,9 +280,14 @@ resolve_words(Parser *parser, Reference *reference, char **words, int count)
 		resolve_config(parser, reference, words, count);
 		return;
 	}
-	if (strcmp(words[0], "secret") == 0 && (parser->sees & SEES_REQUEST))
+	if (strcmp(words[0], "secret") == 0 && (parser->sees & SEES_SECRET))
 	{
 		resolve_secret(parser, reference, words, count);
+		return;
+	}
+	if (strcmp(words[0], "token") == 0 && (parser->sees & (SEES_TOKEN | SEES_REQUEST)))
+	{
+		resolve_token(parser, reference, words, count);
 		return;
 	}
 	if (strcmp(words[0], "object") == 0 && count == 1)
@@ -373,6 +413,8 @@ expression_parse(Compiler *compiler, const char *path, const char *text, int see
 	List	   *calls = NIL;
 	ListCell   *cell;
 
+	if (compiler->without_record)
+		parser.sees &= ~(SEES_RECORD | SEES_ROWS);
 	take_reference(&parser, &expression->reference);
 	while (take(&parser, '|'))
 	{

@@ -237,6 +237,24 @@ operations_compile(Compiler *compiler, const char *path, const JsonbValue *json,
 
 /* --- the whole --- */
 
+/* One that the answer with the access token has a part of; or NULL. */
+static TextTemplate *
+read_token_base_url(Compiler *compiler, const JsonbValue *manifest, const Connector *connector)
+{
+	char	   *text = read_string(compiler, "", manifest, "base_url", true);
+	TextTemplate *template;
+
+	if (compiler->token == NULL || strstr(text, "{{") == NULL)
+		return NULL;
+	template = text_template_compile(compiler, "base_url", text, TEXT_PLAIN, SEES_TOKEN);
+	if (text_template_constant(template) != NULL)
+		return NULL;
+	if (token_is_below_base_url(connector->auth.token))
+		compiler_fault(compiler, "auth.token.url", NULL,
+					   "It cannot be below a base_url that the token's answer gives.");
+	return template;
+}
+
 static void
 read_base_url(Compiler *compiler, const JsonbValue *manifest, Connector *connector)
 {
@@ -244,6 +262,8 @@ read_base_url(Compiler *compiler, const JsonbValue *manifest, Connector *connect
 	const char *fault;
 	char	   *query;
 
+	if (url == NULL && (connector->token_base_url = read_token_base_url(compiler, manifest, connector)))
+		return;
 	if (url == NULL)
 		url = read_constant(compiler, "", manifest, "base_url", true);
 	fault = url_fault(url);
@@ -290,7 +310,7 @@ read_manifest(Compiler *compiler, const JsonbValue *manifest, Connector *connect
 {
 	static const char *const keys[] = {
 		"name", "version", "description", "config", "secrets", "base_url", "headers",
-		"auth", "rate", "classify", "operations", "lookup", "objects", "table"
+		"auth", "rate", "classify", "operations", "lookup", "objects", "check", "table"
 	};
 	JsonbValue	member;
 
@@ -301,14 +321,16 @@ read_manifest(Compiler *compiler, const JsonbValue *manifest, Connector *connect
 	if (table_compile(compiler, manifest, connector))
 		return;
 	read_secrets(compiler, manifest);
-	read_base_url(compiler, manifest, connector);
 	if (jsonb_member(manifest, "auth", &member))
 		auth_compile(compiler, &member, &connector->auth);
+	read_base_url(compiler, manifest, connector);
 	connector->probe_headers = probe_headers_compile(compiler, manifest);
+	connector->check = check_compile(compiler, manifest);
 	if (jsonb_member(manifest, "classify", &member))
 		connector->rules = rules_compile(compiler, "classify", &member, false);
 	objects_compile(compiler, manifest, connector);
 	rate_compile(compiler, manifest, connector);
+	token_check_use(compiler);
 }
 
 Connector *

@@ -13,6 +13,7 @@
 
 #include "connector/connector_internal.h"
 #include "http/header.h"
+#include "http/url.h"
 
 /* Longer ones are refused by most servers. */
 #define MAX_URL_LENGTH 8000
@@ -134,15 +135,38 @@ append_query(const QueryList *query, Evaluation *evaluation, char *separator, St
 	return true;
 }
 
-static char *
+/*
+ * The base URL; where it came with an access token, it is checked as one that was
+ * configured, and egress rules hold for it as for any.
+ */
+bool
+append_base_url(const Connector *connector, Evaluation *evaluation, StringInfo url)
+{
+	const char *fault;
+
+	if (connector->base_url != NULL)
+	{
+		appendStringInfoString(url, connector->base_url);
+		return true;
+	}
+	if (!text_template_append(connector->token_base_url, evaluation, url))
+		return false;
+	fault = connector->token_placeholder ? NULL :
+		strchr(url->data, '?') != NULL ? "It must not have parameters." : url_fault(url->data);
+	if (fault != NULL)
+		evaluation->error = psprintf("the token's answer gives no base URL: %s", fault);
+	return fault == NULL;
+}
+
+char *
 render_url(const Connector *connector, const RequestSpec *request, Evaluation *evaluation)
 {
 	StringInfoData url;
 	char		separator = '?';
 
 	initStringInfo(&url);
-	appendStringInfoString(&url, connector->base_url);
-	if (!append_path(request, evaluation, &url))
+	if (!append_base_url(connector, evaluation, &url) ||
+		!append_path(request, evaluation, &url))
 		return NULL;
 	if (connector->base_query != NULL)
 	{
@@ -195,7 +219,7 @@ render_headers(const Connector *connector, const HeaderList *headers,
 	return auth_append_headers(connector, evaluation, request);
 }
 
-static bool
+bool
 render_body(const Connector *connector, const OperationSpec *operation,
 			Evaluation *evaluation, HttpRequest *request)
 {

@@ -9,7 +9,7 @@
 #include "connector/manifest_value.h"
 #include "http/header.h"
 
-#define SEES_HEADER (SEES_REQUEST | SEES_RECORD | SEES_ATTEMPT)
+#define SEES_HEADER (SEES_AUTH | SEES_RECORD | SEES_ATTEMPT)
 
 static const char *const encoding_names[] = {"json", "ndjson", "form", "csv"};
 
@@ -118,26 +118,40 @@ constant_text(Compiler *compiler, const char *text)
 	return text_template_compile(compiler, "", text, TEXT_PLAIN, 0);
 }
 
-/* Defaults, then the manifest's, then the request's, then authentication's. */
-static void
-collect_headers(Compiler *compiler, const char *path, const JsonbValue *json,
-				const JsonbValue *manifest, bool has_body, RequestSpec *request)
+List *
+default_headers(Compiler *compiler, const char *content_type)
 {
 	List	   *headers = NIL;
-	JsonbValue	auth;
 
 	put_header(&headers, "User-Agent",
 			   constant_text(compiler, "signalsmith/" SIGNALSMITH_VERSION));
 	put_header(&headers, "Accept", constant_text(compiler, "application/json"));
-	if (has_body)
-		put_header(&headers, "Content-Type",
-				   constant_text(compiler, content_types[request->encoding]));
+	if (content_type != NULL)
+		put_header(&headers, "Content-Type", constant_text(compiler, content_type));
+	return headers;
+}
+
+/*
+ * Defaults, then the manifest's, then the request's, then authentication's.  Those
+ * of the manifest may be made from a record even where this request carries none;
+ * then they are not sent (check.c).
+ */
+static void
+collect_headers(Compiler *compiler, const char *path, const JsonbValue *json,
+				const JsonbValue *manifest, bool has_body, RequestSpec *request)
+{
+	List	   *headers = default_headers(compiler, has_body ?
+										  content_types[request->encoding] : NULL);
+	Compiler	of_manifest = *compiler;
+	JsonbValue	auth;
+
+	of_manifest.without_record = false;
 	if (has_body && request->gzip)
 		put_header(&headers, "Content-Encoding", constant_text(compiler, "gzip"));
-	read_headers(compiler, "", manifest, "headers", SEES_HEADER, &headers);
+	read_headers(&of_manifest, "", manifest, "headers", SEES_HEADER, &headers);
 	read_headers(compiler, path, json, "headers", SEES_HEADER, &headers);
 	if (jsonb_member(manifest, "auth", &auth))
-		read_headers(compiler, "auth", &auth, "header", SEES_HEADER, &headers);
+		read_headers(&of_manifest, "auth", &auth, "header", SEES_HEADER, &headers);
 	request->headers = header_list(headers);
 }
 
@@ -177,7 +191,7 @@ read_path(Compiler *compiler, const char *path, const JsonbValue *json, RequestS
 	path = path_member(path, "path");
 	check_path(compiler, path, text);
 	request->path = text_template_compile(compiler, path, text, TEXT_PATH,
-										  SEES_REQUEST | SEES_RECORD);
+										  SEES_AUTH | SEES_RECORD);
 	request->path_ends_in_slash = text[0] != '\0' && text[strlen(text) - 1] == '/';
 }
 
@@ -227,7 +241,7 @@ read_query(Compiler *compiler, const char *path, const JsonbValue *object, Query
 			parameter->value = text_template_compile(compiler, member_path,
 													 jsonb_plain_text(&members[i].value),
 													 TEXT_QUERY,
-													 SEES_REQUEST | SEES_RECORD | SEES_ROWS);
+													 SEES_AUTH | SEES_RECORD | SEES_ROWS);
 	}
 }
 
@@ -361,6 +375,7 @@ read_json_bodies(Compiler *compiler, const char *path, const JsonbValue *json,
 		compiler_fault(compiler, path_member(path, "row"), NULL,
 					   "A row needs an \"envelope\" that holds \"{{rows}}\".");
 	if (!request->takes_many && !jsonb_member(json, "body", &body) &&
+		!compiler->without_record &&
 		strcmp(request->method, "GET") != 0 && strcmp(request->method, "DELETE") != 0)
 		request->body = fields_template(compiler, path);
 }

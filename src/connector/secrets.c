@@ -38,6 +38,13 @@ void
 connector_set_placeholders(Connector *connector)
 {
 	connector_set_secrets(connector, read_placeholder, connector);
+	connector_set_token_placeholder(connector);
+}
+
+void
+connector_set_token_placeholder(Connector *connector)
+{
+	connector->token_placeholder = true;
 }
 
 static const SecretSpec *

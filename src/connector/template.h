@@ -40,6 +40,11 @@ typedef struct Value
 #define SEES_ATTEMPT 0x08		/* attempt: never in what must not change */
 #define SEES_BODY 0x10			/* body: the request's, for signatures */
 #define SEES_SIGNATURE 0x20		/* signature: what came of that */
+#define SEES_TOKEN 0x40			/* token: in what may differ between attempts */
+#define SEES_TOKEN_REQUEST 0x80 /* secret, assertion, refresh_token */
+
+/* What authentication adds to a request. */
+#define SEES_AUTH (SEES_REQUEST | SEES_TOKEN)
 
 typedef struct Template Template;
 typedef struct TextTemplate TextTemplate;
@@ -87,6 +92,8 @@ typedef struct Evaluation
 	int64		now;			/* of this attempt, in seconds since 1970 */
 	Slice		body;
 	Slice		signature;
+	Slice		assertion;		/* of a request for a token */
+	Slice		refresh_token;
 	char	   *error;			/* why it failed, for people; palloc'ed */
 } Evaluation;
 

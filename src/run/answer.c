@@ -14,13 +14,16 @@
  *							not idempotent is not repeated when it is unknown
  *	throttled, not sent		again, later: the destination's state, so it counts
  *							against no row
- *	auth, fatal				nothing further is sent
+ *	auth					sent once more with another access token, where there
+ *							is such a thing; else nothing further is sent
+ *	fatal					nothing further is sent
  */
 #include "postgres.h"
 
 #include "base/backoff.h"
 #include "run/answer.h"
 #include "run/lookup.h"
+#include "run/token_renewal.h"
 
 /* So many batches given up in a row: the destination is not well. */
 #define GIVEN_UP_IN_A_ROW 10
@@ -164,7 +167,11 @@ heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 {
 	const RecordOutcome *outcome;
 
-	if ((outcome = find_class(outcomes, pending->count, CLASS_AUTH)) != NULL)
+	if ((outcome = find_class(outcomes, pending->count, CLASS_AUTH)) == NULL)
+		token_accepted(delivery, pending);
+	else if (token_renew(delivery, pending))
+		pending->attempts--;
+	else
 		delivery_stop(delivery, DELIVERY_REFUSED,
 					  psprintf("the destination refuses the credentials: %s",
 							   describe_outcome(delivery, answer, outcome)));
@@ -225,7 +232,8 @@ act_on_outcomes(Delivery *delivery, PendingBatch *pending, const HttpAnswer *ans
 		batch_queue_split(delivery->queue, pending);
 		return;
 	}
-	if (outcomes_are(outcomes, pending->count, CLASS_EXISTS, CLASS_CONFLICT))
+	if (outcomes_are(outcomes, pending->count, CLASS_EXISTS, CLASS_CONFLICT) ||
+		find_class(outcomes, pending->count, CLASS_AUTH) != NULL)
 		not_before_ms = 0;		/* nothing is to be waited for */
 
 	given_up = give_up || (!may_repeat(delivery, pending) &&

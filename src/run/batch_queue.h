@@ -44,6 +44,8 @@ typedef struct PendingBatch
 	bool		fresh;			/* cut just now: it was never tried before */
 	int			attempts;		/* of this runner */
 	bool		ambiguous;		/* some attempt may have arrived */
+	int64		token_generation;	/* of the access token it was sent with */
+	bool		token_refused;	/* such a one, the last time */
 	int64		not_before_ms;	/* monotonic */
 	bool		parked;			/* waits, or waited, for its partition */
 	Batch	   *batch;			/* as it was rendered last */

@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "base/backoff.h"
 #include "base/fault.h"
@@ -27,10 +26,8 @@
 #include "run/delivery_state.h"
 #include "run/lookup.h"
 #include "run/table_delivery.h"
+#include "run/token_renewal.h"
 #include "store/transaction.h"
-
-/* How often a run looks at a gate that is closed. */
-#define GATE_LOOK_MS 500
 
 /* How long a cancelled run waits for the requests in flight. */
 #define CANCEL_GRACE_MS 1000
@@ -106,6 +103,7 @@ send_batch(Delivery *delivery, PendingBatch *pending)
 	{
 		request.timeout_ms = delivery->definition->timeout_ms;
 		pending->attempts++;
+		token_note_sent(delivery, pending);
 		dlist_push_tail(&delivery->in_flight, &pending->node);
 		FAULT_POINT("before-send");
 		transport_submit(delivery->transport, &request, pending);
@@ -165,22 +163,6 @@ prepare_batch(Delivery *delivery, PendingBatch *pending)
 	return true;
 }
 
-/*
- * Nothing can be sent for a while.  A run does not sit for hours, when the quota
- * of the day is used up, say: it ends, and a later one goes on.
- */
-static void
-wait_for_gate(Delivery *delivery, int64 wait_ms)
-{
-	int64		rest_ms = destination_gate_rest_ms(delivery->gate);
-
-	delivery->gate_opens_ms = monotonic_ms() + wait_ms;
-	if (rest_ms > 0)
-		delivery_stop(delivery, DELIVERY_POSTPONED,
-					  psprintf("the destination asks to be left alone until %s",
-							   timestamptz_to_str(GetCurrentTimestamp() + rest_ms * 1000)));
-}
-
 /* Asks for leave to send the batch; without, puts it where it waits. */
 static bool
 enter_gate(Delivery *delivery, PendingBatch *pending)
@@ -205,7 +187,7 @@ enter_gate(Delivery *delivery, PendingBatch *pending)
 	}
 
 	/* Another runner may open a closed gate before its time. */
-	wait_for_gate(delivery, longest == NULL ? Min(wait_ms, GATE_LOOK_MS) : wait_ms);
+	delivery_wait_for_gate(delivery, longest == NULL ? Min(wait_ms, GATE_LOOK_MS) : wait_ms);
 	batch_queue_put_back(delivery->queue, pending, 0);
 	return false;
 }
@@ -224,7 +206,9 @@ send_batches(Delivery *delivery)
 	int64		now_ms = monotonic_ms();
 
 	while (!delivery->stopping && delivery->gate_opens_ms <= now_ms &&
-		   transport_in_flight(delivery->transport) < delivery->max_in_flight)
+		   !batch_queue_is_done(delivery->queue) &&
+		   transport_in_flight(delivery->transport) < delivery->max_in_flight &&
+		   token_is_ready(delivery))
 	{
 		PendingBatch *pending = next_batch(delivery, now_ms);
 
@@ -251,8 +235,11 @@ take_answers(Delivery *delivery)
 	while ((answer = transport_next_answer(delivery->transport)) != NULL)
 	{
 		PendingBatch *pending = answer->tag;
-		MemoryContext old_context = MemoryContextSwitchTo(delivery->answer_context);
+		MemoryContext old_context;
 
+		if (token_take_answer(delivery, answer))
+			continue;
+		old_context = MemoryContextSwitchTo(delivery->answer_context);
 		FAULT_POINT("after-answer");
 		dlist_delete(&pending->node);
 		if (answer->result == HTTP_ANSWERED || answer->result == HTTP_UNKNOWN)
@@ -327,7 +314,10 @@ sending_wait_ms(const Delivery *delivery, int64 now_ms)
 {
 	int64		waiting_ms = batch_queue_wait_ms(delivery->queue, now_ms);
 	int64		parked_ms = parking_wait_ms(delivery->parking, now_ms);
+	int64		token_ms = token_wait_ms(delivery);
 
+	if (token_ms > 0)
+		return Max(token_ms, delivery->gate_opens_ms - now_ms);
 	if (waiting_ms < 0 && parked_ms < 0)
 		return -1;
 	if (waiting_ms < 0 || (parked_ms >= 0 && parked_ms < waiting_ms))
@@ -417,6 +407,7 @@ run_deliver(Delivery *delivery, char **error)
 	 */
 	HOLD_CANCEL_INTERRUPTS();
 	deliver(delivery);
+	token_renewal_end(delivery);
 	RESUME_CANCEL_INTERRUPTS();
 	transport_destroy(delivery->transport);
 	delivery_wipe_secrets(delivery);

@@ -16,6 +16,7 @@
 #include "base/vault.h"
 #include "plan/plan.h"
 #include "run/delivery_setup.h"
+#include "run/token_renewal.h"
 #include "store/scope.h"
 #include "store/secret.h"
 #include "store/transaction.h"
@@ -33,7 +34,7 @@ open_secrets(DeliverySecrets *secrets, int64 destination_id)
 
 	secrets->count = list->count;
 	secrets->names = palloc(list->count * sizeof(char *));
-	secrets->values = palloc(list->count * sizeof(char *));
+	secrets->values = palloc0((list->count + LATE_SECRETS) * sizeof(char *));
 	for (int i = 0; i < list->count; i++)
 	{
 		char	   *value = to_utf8(list->secrets[i].value);
@@ -60,8 +61,11 @@ read_secret(void *arg, const char *name)
 void
 delivery_wipe_secrets(Delivery *delivery)
 {
-	for (int i = 0; i < delivery->secrets.count; i++)
+	for (int i = 0; i < delivery->secrets.count + LATE_SECRETS; i++)
+	{
 		vault_wipe(delivery->secrets.values[i]);
+		delivery->secrets.values[i] = NULL;
+	}
 	delivery->secrets.count = 0;
 }
 
@@ -87,6 +91,7 @@ set_up_connector(Delivery *delivery)
 	delivery->facts.sync_mode = definition->mode_name;
 	delivery->facts.run_id = psprintf("run_" INT64_FORMAT, delivery->claim->run_id);
 	delivery->connector = connector_of_sync(definition);
+	delivery->token = token_renewal_create(definition, delivery->connector);
 	open_secrets(&delivery->secrets, definition->destination_id);
 	connector_set_secrets(delivery->connector, read_secret, &delivery->secrets);
 	connector_require_secrets(delivery->connector, definition->destination_name);

@@ -20,13 +20,22 @@
 #include "store/definition.h"
 #include "target/target_writer.h"
 
+/* How often a run looks at a gate that is closed. */
+#define GATE_LOOK_MS 500
+
+/* What came to know while it delivers, such as access tokens: the last few. */
+#define LATE_SECRETS 8
+
 /* Opened for this delivery, in UTF-8, and wiped after it. */
 typedef struct DeliverySecrets
 {
 	int			count;
-	char	  **names;
-	char	  **values;
+	char	  **names;			/* of the destination's secrets */
+	char	  **values;			/* of these; then the late ones, or NULL */
+	int			next_late;
 } DeliverySecrets;
+
+typedef struct TokenRenewal TokenRenewal;
 
 struct Delivery
 {
@@ -35,6 +44,7 @@ struct Delivery
 	RunFacts	facts;
 	Connector  *connector;
 	DeliverySecrets secrets;
+	TokenRenewal *token;		/* NULL: none is wanted */
 	Transport  *transport;
 	TargetWriter *table;		/* it is written to instead; or NULL */
 	BatchQueue *queue;
@@ -57,6 +67,15 @@ struct Delivery
 
 /* Sends nothing further, and says why; the first reason counts. */
 extern void delivery_stop(Delivery *delivery, DeliveryEnd end, const char *error);
+
+/*
+ * Nothing can be sent for so long.  A run does not sit for hours, when the quota of
+ * the day is used up, say: it ends, and a later one goes on.
+ */
+extern void delivery_wait_for_gate(Delivery *delivery, int64 wait_ms);
+
+/* A text is secret from now on: it is copied, and wiped in the end. */
+extern void delivery_add_secret(Delivery *delivery, const char *value);
 
 /* Text from outside, without what must not be read; palloc'ed. */
 extern char *delivery_redact(const Delivery *delivery, const char *text);

@@ -114,6 +114,7 @@ prepare_renderer(Renderer *renderer)
 											definition->manifest, config,
 											&use);
 	connector_set_secrets(renderer->connector, read_placeholder, renderer);
+	connector_set_token_placeholder(renderer->connector);
 	connector_require_secrets(renderer->connector, definition->destination_name);
 	connector_check_mode(renderer->connector, definition->mode);
 	if (connector_table(renderer->connector) != NULL)

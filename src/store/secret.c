@@ -13,6 +13,7 @@
 #include "base/vault.h"
 #include "store/scope.h"
 #include "store/secret.h"
+#include "store/token.h"
 
 static char *
 secret_context(int64 destination_id, const char *name)
@@ -30,7 +31,21 @@ secret_store(int64 destination_id, const char *name, const char *value)
 	scope_execute("INSERT INTO signalsmith.secret (destination_id, name, key_id, sealed)"
 				  " VALUES ($1, $2, $3, $4) ON CONFLICT (destination_id, name)"
 				  " DO UPDATE SET key_id = excluded.key_id, sealed = excluded.sealed,"
-				  "  updated_at = now()",
+				  "  updated_at = clock_timestamp()",
+				  "ltty", Int64GetDatum(destination_id), CStringGetTextDatum(name),
+				  CStringGetTextDatum(sealed.key_id), PointerGetDatum(sealed.sealed));
+	token_forget(destination_id, name);
+}
+
+/* It stays the same secret, set when it was. */
+static void
+seal_again(int64 destination_id, const char *name, const char *value)
+{
+	SealedSecret sealed;
+
+	vault_seal(value, secret_context(destination_id, name), &sealed);
+	scope_execute("UPDATE signalsmith.secret SET key_id = $3, sealed = $4"
+				  " WHERE destination_id = $1 AND name = $2",
 				  "ltty", Int64GetDatum(destination_id), CStringGetTextDatum(name),
 				  CStringGetTextDatum(sealed.key_id), PointerGetDatum(sealed.sealed));
 }
@@ -102,8 +117,9 @@ secrets_rotate(void)
 		destination_id = scope_int64(i, 1);
 		name = scope_text(i, 2, CurrentMemoryContext);
 		value = open_row(destination_id, name, i, 3, 4);
-		secret_store(destination_id, name, value);
+		seal_again(destination_id, name, value);
 		vault_wipe(value);
 	}
+	tokens_rotate();
 	return count;
 }

@@ -4,6 +4,7 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Signalsmith::Certificates;
 use Signalsmith::Cluster qw(quote);
@@ -40,7 +41,7 @@ sub steps
 # --- it answers
 create('good', $recorder->url);
 is(steps('good'), "resolve|t|N ms\nconnect|t|N ms\nTLS|t|not used: the URL begins with http://\n"
-	. 'authenticate|t|HTTP 200: it answers, and does not refuse the credentials', 'all steps of a good one');
+	. 'authenticate|t|HTTP 200: it answers, and does not refuse the credentials (no proof: the connector has no check)', 'all steps of a good one');
 my ($request) = $recorder->history;
 is_deeply([ @$request{qw(method path body)} ], [ 'HEAD', '/hook', '' ], 'nothing is sent to it');
 is($recorder->figures->{records}, 0, 'nor changed there');
@@ -68,6 +69,27 @@ create('self signed', $self_signed->url);
 like(steps('self signed'), qr/^resolve\|t\|N ms\nconnect\|t\|\nTLS\|f\|[^\n]*certificate[^\n]*$/, 'a certificate that cannot be verified');
 create('plain', $recorder->url =~ s/^http/https/r);
 like(steps('plain'), qr/^resolve\|t\|N ms\nconnect\|t\|\nTLS\|f\|[^\n]*$/, 'TLS with who does not speak it');
+
+# --- a check proves more
+$node->sql('SELECT signalsmith.create_destination(' . join(', ', quote('checked', 'http', {
+				base_url => $recorder->url(''), headers => { 'X-Batch' => '{{batch.id}}', 'X-Key' => '{{key}}' }, auth => { header => { Authorization => 'Bearer {{secret.token}}' } },
+				check => { request => { method => 'GET', path => '/me', query => { fields => 'id' } }, classify => [ { if => '$.ok == false', is => 'auth' } ] },
+				operations => { upsert => { request => { method => 'PUT', path => '/{{key}}' } } } })) . ')', role => 'ann');
+$node->sql(q{SELECT signalsmith.set_secret('checked', 'token', 'hush-hush')}, role => 'ann');
+$recorder->reset;
+for my $case (
+	[ 200, { id => 1 }, 't', 'it takes the credentials' ], [ 200, { ok => JSON::PP::false, error => 'token hush-hush is over' }, 'f', 'it refuses the credentials: token [redacted] is over' ],
+	[ 401, { message => 'who are you?' }, 'f', 'it refuses the credentials: who are you?' ], [ 404, { message => 'no such thing' }, 'f', 'it refuses the check: no such thing' ],
+	[ 429, { message => 'not so fast' }, 'f', 'it cannot answer now: not so fast' ], [ 503, '', 'f', 'it cannot answer now' ])
+{
+	my ($status, $body, $ok, $meaning) = @$case;
+	$recorder->rules({ status => $status, body => $body });
+	like(steps('checked'), qr/^authenticate\|$ok\|HTTP $status: \Q$meaning\E/m, "HTTP $status: $meaning");
+}
+($request) = $recorder->history;
+is_deeply([ @$request{qw(method raw_path body)}, @{ $request->{headers} }{qw(authorization x-key)} ], [ 'GET', '/me?fields=id', '', 'Bearer hush-hush', undef ],
+	'it is asked what the manifest says, without what is of a record');
+$recorder->rules;
 
 # --- our own rules
 $node->set('signalsmith.allow_private_networks = off');

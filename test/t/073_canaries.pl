@@ -9,6 +9,7 @@ use MIME::Base64;
 use PostgreSQL::Test::Utils;
 use Signalsmith::Cluster qw(quote);
 use Signalsmith::Recorder;
+use Signalsmith::Vendors;
 use Test::More;
 
 my $key_file = PostgreSQL::Test::Utils::tempdir . '/key';
@@ -35,6 +36,7 @@ pg_stat_statements.track = all
 pg_stat_statements.track_utility = on
 CONF
 my $recorder = Signalsmith::Recorder->start;
+my $vendors = Signalsmith::Vendors->start;
 
 my %canaries = (
 	header_token => 'canary-header+4711/x="y"',
@@ -104,6 +106,27 @@ for my $answer ({ status => 400, body => { error => $echo, code => $canaries{hea
 }
 $recorder->rules;
 
+# --- tokens that a destination gave, and tells
+$vendors->set('oauth', refresh_token => 'canary-refresh-0', choices => { client_secret => 'canary-client-4720', prefix => 'canary-' });
+$node->sql(q{SELECT signalsmith.create_destination('oauth', 'http', } . quote({
+			base_url => $vendors->url('oauth') . '/api', check => { request => { method => 'GET', path => '/me' } },
+			auth => { token => { url => '/token', grant => 'refresh_token', client => { id => 'client', secret => '{{secret.client_secret}}' } }, header => { Authorization => 'Bearer {{token}}' } },
+			operations => { upsert => { request => { method => 'PUT', path => '/people/{{key}}' } } } }) . ')', role => 'bob');
+$node->sql(q{SELECT signalsmith.set_secret('oauth', 'client_secret', 'canary-client-4720')}, role => 'bob');
+$node->sql(q{SELECT signalsmith.set_secret('oauth', 'refresh_token', 'canary-refresh-0')}, role => 'bob');
+$node->sql(q{SELECT signalsmith.create_sync('oauth', 'hook', 'oauth')}, role => 'bob');
+is($node->run_sync('oauth', role => 'bob')->{status}, 'completed', 'with an access token');
+$node->sql(q{UPDATE people SET id = id + 1000});
+$vendors->rules({ path => '/people/', status => 401, body => { error => 'Bearer canary-oauth-token-1 canary-oauth-token-2 canary-refresh-1 canary-refresh-2' } });
+my @told_by_runs = $node->run_sync('oauth', role => 'bob')->{error};
+like($told_by_runs[0], qr/refuses the credentials: .*redacted/, 'they are told in an answer, and redacted');
+$vendors->rules({ path => '/token', status => 400, body => { error => 'invalid_grant', error_description => 'canary-refresh-2 canary-client-4720' } });
+$node->sql(q{SELECT signalsmith.set_secret('oauth', 'client_secret', 'canary-client-4720')}, role => 'bob');
+$node->sql(q{SELECT signalsmith.resume_sync('oauth')}, role => 'bob');
+push @told_by_runs, $node->run_sync('oauth', role => 'bob')->{error}, $node->sql(q{SELECT * FROM signalsmith.test_destination('oauth')}, role => 'bob');
+unlike(join("\n", @told_by_runs), $secret, 'no error tells one');
+$vendors->rules;
+
 # --- destinations that cannot be reached, and a key file that is wrong
 $node->sql(q{UPDATE people SET id = id + 100});
 $recorder->stop;
@@ -119,9 +142,10 @@ my $seen = join "\n", map { $node->sql("SELECT * FROM $_") } qw(signalsmith.sync
 unlike($seen, $secret, 'views and functions show none');
 my $tables = join "\n", map { $node->sql("SELECT * FROM $_") } split /\n/, $node->sql(q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'signalsmith'::regnamespace AND relkind = 'r'});
 unlike($tables, $secret, 'nor do the tables');
+like($tables, qr/client_secret/, 'which were all read');
 unlike($node->sql('SELECT query FROM pg_stat_statements'), $secret, 'nor statistics of statements');
 my ($dump) = run_command([ 'pg_dump', '-d', $node->connstr('postgres') ]);
-like($dump, qr/COPY signalsmith\.secret/, 'a dump has the ciphertext');
+like($dump, qr/COPY signalsmith\.secret.*COPY signalsmith\.token/s, 'a dump has the ciphertext');
 unlike($dump, $secret, 'and nothing else');
 
 # In the log each of them is where its own statement is, and only there: the
@@ -131,7 +155,7 @@ my @lines = grep { /$secret/ } split /\n/, slurp_file($node->logfile);
 ok(scalar(grep { /statement: SELECT signalsmith\.set_secret/ } @lines), 'the caller\'s own statement is logged, as documented');
 my @others = grep { !/\bsignalsmith\.set_secret\(/ } @lines;
 is_deeply(\@others, [], 'and nothing else with a secret in it');
-my ($grep) = run_command([ 'grep', '-rlaE', 'canary-header|canary query|canary:basic|canary.body|canary-signing|canary-wrong', $node->data_dir ]);
+my ($grep) = run_command([ 'grep', '-rlaE', 'canary-header|canary query|canary:basic|canary.body|canary-signing|canary-wrong|canary-oauth|canary-refresh|canary-client', $node->data_dir ]);
 is($grep, '', 'no file of the data directory has one');
 
 done_testing();
