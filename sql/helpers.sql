@@ -68,13 +68,23 @@ CREATE FUNCTION signalsmith._is_superuser(role regrole) RETURNS boolean
     RETURN (SELECT rolsuper FROM pg_catalog.pg_roles WHERE oid = role);
 COMMENT ON FUNCTION signalsmith._is_superuser(regrole) IS 'is the role a superuser? NULL when there is no such role';
 
+-- SET ROLE takes a member of a superuser's role, or of one that may run programs or
+-- reach files on the server, as far as the superuser himself.
+CREATE FUNCTION signalsmith._can_become_superuser(role regrole) RETURNS boolean
+    LANGUAGE sql STABLE STRICT
+    RETURN EXISTS (SELECT FROM pg_catalog.pg_roles r
+                   WHERE (r.rolsuper OR r.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'))
+                       AND pg_has_role(role, r.oid, 'MEMBER'));
+COMMENT ON FUNCTION signalsmith._can_become_superuser(regrole) IS
+    'may the role do what only superusers may, itself or through SET ROLE?';
+
 -- Whoever may change an object decides what runs with its owner's rights, so an
 -- admin who is no superuser keeps off a superuser's.
 CREATE FUNCTION signalsmith._may_manage(caller regrole, owner regrole) RETURNS boolean
     LANGUAGE sql STABLE STRICT
     RETURN pg_has_role(caller, owner, 'USAGE')
         OR pg_has_role(caller, 'signalsmith_admin', 'USAGE')
-           AND signalsmith._is_superuser(owner) IS NOT TRUE;
+           AND NOT signalsmith._can_become_superuser(owner);
 COMMENT ON FUNCTION signalsmith._may_manage(regrole, regrole) IS
     'may the caller change what this owner has?';
 
@@ -192,7 +202,7 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
             DETAIL = format('It belongs to role "%s".', pg_get_userbyid(owner)),
             HINT = format('Its owner can do this%s.',
-                CASE WHEN signalsmith._is_superuser(owner) IS NOT TRUE THEN ', and so can a member of signalsmith_admin' ELSE '' END);
+                CASE WHEN NOT signalsmith._can_become_superuser(owner) THEN ', and so can a member of signalsmith_admin' ELSE '' END);
     END IF;
     RETURN found_id;
 END

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -272,6 +273,9 @@ vault_open(const SealedSecret *sealed, const char *context)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("a stored secret is damaged")));
 	secret = palloc0(length + 1);
+
+	/* A process with open secrets in its memory leaves no core file any more. */
+	(void) prctl(PR_SET_DUMPABLE, 0);
 	load_key_ring(&ring);
 	key = find_key(&ring, sealed->key_id);
 	found = key != NULL;

@@ -93,6 +93,30 @@ set_setting(const char *name, const char *value)
 }
 
 /*
+ * These, and auto_explain where a superuser has set it up, would show our statements
+ * to whoever asks for such messages, with the values that they are given: the config
+ * of a destination that is only shared with him, say.
+ */
+static void
+show_nothing(void)
+{
+	static const char *const settings[] = {
+		"debug_print_plan", "debug_print_parse", "debug_print_rewritten",
+		"debug_print_raw_parse"
+	};
+
+	if (client_min_messages < NOTICE)
+		set_setting("client_min_messages", "notice");
+	for (int i = 0; i < (int) lengthof(settings); i++)
+	{
+		const char *value = GetConfigOption(settings[i], true, false);
+
+		if (value != NULL && strcmp(value, "off") != 0)
+			set_setting(settings[i], "off");
+	}
+}
+
+/*
  * What decides how our statements are read, and whether foreign keys hold.  The
  * session is the user's, and so are its settings.
  */
@@ -104,6 +128,7 @@ pin_settings(void)
 		set_setting("standard_conforming_strings", "on");
 	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
 		set_setting("session_replication_role", "origin");
+	show_nothing();
 }
 
 /*
@@ -175,6 +200,13 @@ scope_enter(Scope *scope)
 	scope->guc_level = NewGUCNestLevel();
 	pin_settings();
 	leave_no_statistics();
+
+	/*
+	 * A worker sends what it has recorded; a commit that its owner's settings leave
+	 * for later could be lost in a crash, after the request has gone out.
+	 */
+	if (IsBackgroundWorker)
+		ForceSyncCommit();
 
 	/*
 	 * The flag stops the statements of users, not ours; putting it back before

@@ -7,8 +7,6 @@
  */
 #include "postgres.h"
 
-#include <sys/prctl.h>
-
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -46,9 +44,6 @@ signalsmith_runner_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(order.database, order.owner, 0);
 	pgstat_report_appname("signalsmith runner");
-
-	/* Secrets will be in this process's memory: it leaves no core file. */
-	(void) prctl(PR_SET_DUMPABLE, 0);
 
 	run_execute(order.run_id, runner_show_progress);
 	proc_exit(0);

@@ -465,7 +465,7 @@ def tls_context(options):
     # Bad certificates and old protocols are what some tests are about.
     tls.set_ciphers("ALL:@SECLEVEL=0")
     tls.minimum_version = ssl.TLSVersion.TLSv1
-    tls.maximum_version = getattr(ssl.TLSVersion, "TLSv" + options.tls_maximum.replace(".", "_"))
+    tls.maximum_version = getattr(ssl.TLSVersion, "TLSv" + options.tls_maximum.replace(".0", "").replace(".", "_"))
     tls.load_cert_chain(options.certificate, options.key)
     return tls
 
@@ -487,7 +487,7 @@ async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--certificate")
     parser.add_argument("--key")
-    parser.add_argument("--tls-maximum", choices=("1.1", "1.2", "1.3"), default="1.3")
+    parser.add_argument("--tls-maximum", choices=("1.0", "1.1", "1.2", "1.3"), default="1.3")
     parser.add_argument("--forget-keys", action="store_true")
     options = parser.parse_args()
     tls = None

@@ -4,14 +4,18 @@
  *
  *	two.test		one public address, which refuses, and 127.0.0.1
  *	private.test	127.0.0.1
+ *	turns.test		the public address the first time, which the file says that
+ *					RESOLVER_TURNED names, then 127.0.0.1
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PUBLIC_ADDRESS "9.9.9.9"
 
@@ -45,6 +49,14 @@ getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 							   make_address("127.0.0.1", service, NULL));
 	else if (node != NULL && strcmp(node, "private.test") == 0)
 		*result = make_address("127.0.0.1", service, NULL);
+	else if (node != NULL && strcmp(node, "turns.test") == 0)
+	{
+		int			fd = open(getenv("RESOLVER_TURNED"), O_CREAT | O_EXCL, 0600);
+
+		*result = make_address(fd >= 0 ? PUBLIC_ADDRESS : "127.0.0.1", service, NULL);
+		if (fd >= 0)
+			close(fd);
+	}
 	else
 		return real(node, service, hints, result);
 	return 0;

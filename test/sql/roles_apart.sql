@@ -86,6 +86,28 @@ SELECT signalsmith.get_model('super')->>'name';
 \set VERBOSITY terse
 SELECT signalsmith.update_model('super', '{"query": "SELECT 2 AS id"}');
 \set VERBOSITY default
+-- nor that of a role whose SQL could become a superuser, or run programs
+RESET ROLE;
+CREATE ROLE regress_signalsmith_near LOGIN IN ROLE signalsmith_user;
+SET ROLE regress_signalsmith_near;
+SELECT signalsmith.create_model('near', 'SELECT 1 AS id', '{id}');
+SET ROLE regress_signalsmith_adm;
+SELECT signalsmith.update_model('near', '{"description": "still anybody''s"}');
+RESET ROLE;
+GRANT pg_execute_server_program TO regress_signalsmith_near;
+SET ROLE regress_signalsmith_adm;
+SELECT signalsmith.update_model('near', '{"query": "SELECT 2 AS id"}');
+RESET ROLE;
+REVOKE pg_execute_server_program FROM regress_signalsmith_near;
+CREATE ROLE regress_signalsmith_root SUPERUSER NOLOGIN;
+GRANT regress_signalsmith_root TO regress_signalsmith_near;
+ALTER ROLE regress_signalsmith_near NOINHERIT;
+SET ROLE regress_signalsmith_adm;
+SELECT signalsmith.delete_model('near');
+RESET ROLE;
+SELECT signalsmith.delete_model('near');
+DROP ROLE regress_signalsmith_near, regress_signalsmith_root;
+SET ROLE regress_signalsmith_adm;
 
 -- whose rights a model runs with: its owner's, whoever creates the sync
 SELECT signalsmith.create_destination('super', 'webhook', '{"url": "https://example.com/hook"}');

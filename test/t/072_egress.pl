@@ -13,6 +13,7 @@ use Test::More;
 my $resolver = PostgreSQL::Test::Utils::tempdir . '/resolver.so';
 system_or_bail('cc', '-shared', '-fPIC', '-o', $resolver, "$FindBin::RealBin/../server/resolver.c", '-ldl');
 $ENV{LD_PRELOAD} = $resolver;
+$ENV{RESOLVER_TURNED} = PostgreSQL::Test::Utils::tempdir . '/turned';
 my $node = Signalsmith::Cluster->start_new('main', conf => "signalsmith.allow_private_networks = off\n");
 delete $ENV{LD_PRELOAD};
 my $recorder = Signalsmith::Recorder->start;
@@ -44,6 +45,16 @@ for my $host ('127.0.0.1', '127.1', '0x7f.1', '0x7f000001', '2130706433', '01770
 	is($node->sync("sync $number")->{status}, 'error', "$host: it is not tried again") if $host eq '127.0.0.1';
 }
 is($recorder->figures->{connections}, 0, 'nothing has connected');
+
+# --- a name that is public when it is first asked for, and private the next time
+$node->create_webhook_sync(
+	name => 'turns', query => 'SELECT 1 AS id', primary_key => 'id', url => "http://turns.test:$port/hook",
+	options => { max_attempts => 1, timeout_seconds => 10 });
+unlike($node->run_sync('turns')->{error}, qr/private address/, 'a name that is public');
+my $turned = $node->run_sync('turns');
+$node->run_is($turned, { status => 'failed', requests => 0 }, 'and private when it is asked for again is not followed');
+like($turned->{error}, qr/private address/, 'and the error says why');
+is($recorder->figures->{connections}, 0, 'nothing has connected to what it said later');
 
 # --- URLs that are none, or say one host and mean another
 for my $url ("http://good.example\@127.0.0.1:$port/", "http:\\\\127.0.0.1:$port/", "http://good.example\\\@127.0.0.1:$port/", "http://127.0.0.1:$port\t/",

@@ -91,6 +91,12 @@ is((stat '/proc/' . $node->runner_pid . '/environ')[4], 0, 'a runner that sends 
 $recorder->rules;
 $recorder->release;
 $node->wait_for_run($holding);
+my $tester = $node->background_psql('postgres');
+my $pid = $tester->query_safe('SELECT pg_backend_pid()');
+isnt((stat "/proc/$pid/environ")[4], 0, 'other processes can');
+$tester->query_safe(q{SELECT signalsmith.test_destination('rest')});
+is((stat "/proc/$pid/environ")[4], 0, 'but for those that have tested a destination');
+$tester->quit;
 
 # --- a destination that tells them all in its answers, in every form
 my @told = @canaries{ grep { $_ ne 'signing_secret' } keys %canaries };
@@ -147,6 +153,21 @@ unlike($node->sql('SELECT query FROM pg_stat_statements'), $secret, 'nor statist
 my ($dump) = run_command([ 'pg_dump', '-d', $node->connstr('postgres') ]);
 like($dump, qr/COPY signalsmith\.secret.*COPY signalsmith\.token/s, 'a dump has the ciphertext');
 unlike($dump, $secret, 'and nothing else');
+
+# --- who may only send to a destination does not see what our statements are given
+$node->sql(q{CREATE ROLE ann LOGIN IN ROLE signalsmith_user});
+$node->sql(q{SELECT signalsmith.create_destination('shared', 'webhook', '{"url": "https://example.com/hush-config", "headers": {"X-Api-Key": "hush-config"}}')}, role => 'ann');
+$node->sql(q{SELECT signalsmith.share_destination('shared', 'bob')}, role => 'ann');
+my ($status, $output, $printed) = $node->psql('postgres', q{SET SESSION AUTHORIZATION bob; SET client_min_messages = log;
+	SET debug_print_plan = on; SET debug_print_parse = on; SET debug_print_rewritten = on;
+	SELECT signalsmith.get_destination('shared');
+	SELECT count(*) FROM signalsmith.list_destinations();
+	SELECT signalsmith.render_request('shared', 'create', '{"key": {"id": 1}, "data": {"id": 1}}');
+	SELECT signalsmith.interpret_answer('shared', 'create', '{"key": {"id": 1}, "data": {"id": 1}}', 200)});
+is($status, 0, 'statements can be printed');
+my @constants = map { join '', map { chr($_ & 255) } split ' ' } $printed =~ /:constvalue \d+ \[ ([-0-9 ]+) \]/g;
+ok(scalar(grep { /shared/ } @constants), 'with the values they are given');
+is(scalar(grep { /hush-config/ } @constants, $output, $printed), 0, 'but ours are not');
 
 # In the log each of them is where its own statement is, and only there: the
 # statement, and the plan of its outermost level.
