@@ -2,8 +2,9 @@
 --
 --     LISTEN signalsmith;
 --
--- Any role of the database may listen, so there are ids and figures here, and
--- no name, key or message.  NOTIFY fails, at commit, when its queue is full
+-- Any role of the database may listen, and PostgreSQL has no rights on that, so
+-- there are ids and a status here: whoever may know more finds it by the id in
+-- signalsmith.runs.  NOTIFY fails, at commit, when its queue is full
 -- because some session listens and does not read; the end of a run must not, so
 -- that nothing is told while the queue is half full.
 
@@ -16,17 +17,7 @@ BEGIN
             'run', 'run_' || ended.id,
             'sync', 'sync_' || ended.sync_id,
             'trigger', ended.trigger,
-            'status', ended.status,
-            'duration_ms', round(extract(epoch FROM ended.finished_at - ended.started_at) * 1000),
-            'rows_processed', ended.rows_processed,
-            'rows_created', ended.rows_created,
-            'rows_updated', ended.rows_updated,
-            'rows_deleted', ended.rows_deleted,
-            'rows_failed', ended.rows_failed,
-            'rows_unchanged', ended.rows_unchanged,
-            'deletes_held', ended.deletes_held,
-            'requests', ended.requests,
-            'bytes_sent', ended.bytes_sent)::text);
+            'status', ended.status)::text);
     END IF;
 END
 $$;

@@ -40,6 +40,8 @@ GRANT SELECT ON
     signalsmith.alerts,
     signalsmith.alert_events,
     signalsmith.run_progress,
+    signalsmith.overview,
+    signalsmith.recent_runs,
     signalsmith.sync_health
 TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
 
@@ -47,6 +49,9 @@ TO signalsmith_user, signalsmith_viewer, signalsmith_admin;
 -- their number, and no data, or work on what they are given.
 GRANT EXECUTE ON FUNCTION
     signalsmith._progress(),
+    signalsmith._shortened(text, integer),
+    signalsmith._remark(bigint, bigint, text),
+    signalsmith._id_number(text),
     signalsmith._cron_timezone(),
     signalsmith._next_cron_run(text, timestamptz, text),
     signalsmith._schedule_json(jsonb),

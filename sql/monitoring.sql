@@ -1,4 +1,50 @@
--- How syncs have been doing: the history of one, and the health of all.
+-- How syncs have been doing: at a glance, the history of one, the health of all.
+
+-- The views signalsmith.syncs and runs have all there is, for programs and for
+-- psql's \x; these two fit into 120 columns.
+
+CREATE FUNCTION signalsmith._shortened(long_text text, width integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN length(long_text) > width THEN left(long_text, width - 3) || '...' ELSE long_text END;
+COMMENT ON FUNCTION signalsmith._shortened(text, integer) IS 'a text that is no longer than that';
+
+CREATE FUNCTION signalsmith._remark(deletes_held bigint, rows_failed bigint, error text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN deletes_held > 0 THEN deletes_held || ' deletes wait for approval'
+                WHEN error IS NULL AND rows_failed > 0 THEN rows_failed || ' rows failed'
+                ELSE error END;
+COMMENT ON FUNCTION signalsmith._remark(bigint, bigint, text) IS 'what there is to say of a run, in a few words';
+
+CREATE VIEW signalsmith.overview WITH (security_barrier) AS
+    SELECT signalsmith._shortened(s.name, 22) AS sync,
+        s.status,
+        s.last_run_status AS last_run,
+        to_char(coalesce(r.finished_at, r.started_at), 'MM-DD HH24:MI') AS at,
+        to_char(s.next_run_at, 'MM-DD HH24:MI') AS next_run,
+        s.rows_in_snapshot AS rows,
+        signalsmith._shortened(coalesce(s.status_error, signalsmith._remark(r.deletes_held, r.rows_failed, r.error)), 32) AS remark
+    FROM signalsmith.syncs s LEFT JOIN signalsmith.run r ON r.id = signalsmith._id_number(s.last_run_id)
+    ORDER BY s.name;
+COMMENT ON VIEW signalsmith.overview IS 'all syncs at a glance: what signalsmith.syncs has, shortened to fit into 120 columns';
+COMMENT ON COLUMN signalsmith.overview.at IS 'when the last run ended, or started if it is under way';
+COMMENT ON COLUMN signalsmith.overview.rows IS 'records that the destination is known to hold';
+COMMENT ON COLUMN signalsmith.overview.remark IS 'why it is in error, or what there is to say of the last run';
+
+CREATE VIEW signalsmith.recent_runs WITH (security_barrier) AS
+    SELECT 'run_' || r.id AS id,
+        signalsmith._shortened(r.sync, 20) AS sync,
+        r.status,
+        to_char(coalesce(r.started_at, r.queued_at), 'MM-DD HH24:MI') AS started,
+        date_trunc('seconds', coalesce(r.finished_at, clock_timestamp()) - r.started_at) AS took,
+        format('+%s ~%s -%s', r.rows_created, r.rows_updated, r.rows_deleted) AS sent,
+        r.rows_failed AS failed,
+        signalsmith._shortened(signalsmith._remark(r.deletes_held, 0, r.error), 29) AS remark
+    FROM (SELECT r.*, s.name AS sync FROM signalsmith.run r JOIN signalsmith._visible_sync s ON s.id = r.sync_id
+          ORDER BY r.id DESC LIMIT 30) AS r
+    ORDER BY r.id;
+COMMENT ON VIEW signalsmith.recent_runs IS 'the last 30 runs of all syncs: what signalsmith.runs has, shortened to fit into 120 columns';
+COMMENT ON COLUMN signalsmith.recent_runs.sent IS 'records created (+), updated (~) and deleted (-)';
+COMMENT ON COLUMN signalsmith.recent_runs.remark IS 'the beginning of the run''s error, or how many deletes it holds';
 
 CREATE FUNCTION signalsmith._bar(mark text, amount numeric, longest numeric, width integer) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -35,9 +35,15 @@ SELECT pg_temp.play('failing', '{completed+3,completed+3,failed,failed,failed}')
 SELECT pg_temp.play('stopped', array_fill('completed'::text, '{19}') || '{failed}'::text[]);
 UPDATE signalsmith.sync SET status = 'error', status_error = 'refused' WHERE name = 'stopped';
 SELECT pg_temp.play('held', '{completed,completed,held}');
+UPDATE signalsmith.run SET deletes_held = 40 WHERE status = 'held';
+UPDATE signalsmith.run SET error = 'the destination could not be reached, not even once in a whole hour' WHERE status = 'failed';
 
 SET ROLE regress_signalsmith_ann;
 SELECT * FROM signalsmith.sync_health;
+-- at a glance; times are what they are
+SELECT sync, status, last_run, at ~ '^\d\d-\d\d \d\d:\d\d$' AS at, rows, remark FROM signalsmith.overview;
+SELECT sync, status, took, sent, failed, remark FROM signalsmith.recent_runs WHERE sync IN ('failing', 'held');
+SELECT count(*) FROM signalsmith.recent_runs;
 -- nothing of what others have
 SET ROLE regress_signalsmith_bob;
 SELECT * FROM signalsmith.sync_health;

@@ -39,16 +39,13 @@ sub notifications
 my $run = $node->run_sync('people');
 my ($told) = notifications(1);
 is_deeply(
-	{ map { $_ => $told->{$_} } qw(event run sync trigger status rows_processed rows_created rows_failed deletes_held requests) },
-	{ event => 'run_ended', run => $run->{id}, sync => 'sync_1', trigger => 'manual', status => 'completed',
-	  rows_processed => 50, rows_created => 50, rows_failed => 0, deletes_held => 0, requests => 5 },
-	'the end of a run is told, with its figures');
-ok($told->{duration_ms} > 0, 'and how long it took');
+	$told, { event => 'run_ended', run => $run->{id}, sync => 'sync_1', trigger => 'manual', status => 'completed' },
+	'the end of a run is told, and no figure');
 
 $node->sql('DELETE FROM people WHERE id > 10');
 $run = $node->run_sync('people');
 ($told) = notifications(1);
-is_deeply([ @$told{qw(run status deletes_held)} ], [ $run->{id}, 'held', 40 ], 'a held run is told as held');
+is_deeply([ @$told{qw(run status)} ], [ $run->{id}, 'held' ], 'a held run is told as held');
 
 $recorder->rules({ status => 401 });
 $node->sql(q{UPDATE people SET name = 'new' WHERE id = 1});
@@ -62,7 +59,7 @@ $run = $node->sql(q{BEGIN; SELECT signalsmith.trigger_sync('people') AS run \gse
 	SELECT signalsmith.cancel_run(:'run') \g /dev/null
 	COMMIT; SELECT :'run'});
 ($told) = notifications(1);
-is_deeply([ @$told{qw(run status duration_ms)} ], [ $run, 'cancelled', undef ], 'a run that never started is told too');
+is_deeply([ @$told{qw(run status)} ], [ $run, 'cancelled' ], 'a run that never started is told too');
 $listener->quit;
 
 # --- progress while waiting
