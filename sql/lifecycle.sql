@@ -188,7 +188,7 @@ COMMENT ON FUNCTION signalsmith.reset_sync(text) IS
     'forgets what the destination is known to hold: the next run sends everything, and deletes nothing that was sent before';
 
 CREATE FUNCTION signalsmith.snapshot(sync text)
-    RETURNS TABLE (key jsonb, key_packed bytea, hash bytea, state text)
+    RETURNS TABLE (key jsonb, key_packed bytea, hash bytea, state text, id jsonb, version jsonb)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'signalsmith_snapshot';
 COMMENT ON FUNCTION signalsmith.snapshot(text) IS
-    'what the destination of a sync is known to hold; state "unknown": it has the record, nobody knows in which version; "maybe": nobody knows whether it has it';
+    'what the destination of a sync is known to hold; state "unknown": it has the record, nobody knows in which version; "maybe": nobody knows whether it has it; id and version are its own, if it says them';

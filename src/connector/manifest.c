@@ -111,6 +111,8 @@ read_operation(Compiler *compiler, const char *path, const char *name,
 	if (jsonb_member(json, "respond", &member))
 		respond_compile(compiler, path_member(path, "respond"), &member,
 						operation->is_lookup, &operation->respond);
+	else
+		operation->respond.optional = true;
 	check_captures(compiler, path, operation);
 	operation->idempotent = read_bool(compiler, path, json, "idempotent",
 									  guess_idempotent(operation));
@@ -225,6 +227,28 @@ read_lookup(Compiler *compiler, const char *path, const JsonbValue *parent,
 					   "A lookup needs an \"id\" or a \"version\" in its \"rows\".");
 }
 
+static bool
+has_predicate(const RuleList *list)
+{
+	for (int i = 0; i < list->count; i++)
+		if (list->rules[i].predicate != NULL)
+			return true;
+	return false;
+}
+
+/*
+ * Rules may look into the body of an answer though nothing else does; it is
+ * decoded for them if it can be.
+ */
+static void
+decode_for_rules(const Connector *connector, OperationSpec *operation)
+{
+	if (operation != NULL && operation->respond.optional &&
+		operation->respond.decoding == DECODE_NONE &&
+		(has_predicate(&operation->rules) || has_predicate(&connector->rules)))
+		operation->respond.decoding = DECODE_JSON;
+}
+
 void
 operations_compile(Compiler *compiler, const char *path, const JsonbValue *json,
 				   const char *lookup_path, const JsonbValue *lookup_parent,
@@ -233,6 +257,9 @@ operations_compile(Compiler *compiler, const char *path, const JsonbValue *json,
 	read_operations(compiler, path, json, manifest, connector);
 	read_lookup(compiler, lookup_path, lookup_parent, manifest, connector);
 	check_sources(compiler, path, connector);
+	for (int i = 0; i < OPERATION_COUNT; i++)
+		decode_for_rules(connector, connector->operations[i]);
+	decode_for_rules(connector, connector->lookup);
 }
 
 /* --- the whole --- */

@@ -180,6 +180,8 @@ choose_object(Compiler *compiler, const JsonbValue *objects, const JsonbValue *m
 
 		of_object.tentative |= i != choice;
 		of_object.of_other_object = i != choice;
+		if (i == choice && compiler->object == NULL)
+			of_object.object = members[i].name;
 		compile_object(&of_object, path_member("objects", members[i].name), &members[i],
 					   manifest, &other);
 		if (i == choice)

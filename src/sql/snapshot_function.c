@@ -79,24 +79,33 @@ key_json(const SnapshotRows *rows, const FoldedEntry *entry)
 	return text.data;
 }
 
+/* JSON in UTF-8 as jsonb; NULL where there is none. */
+static void
+set_jsonb(Datum *value, bool *isnull, const char *json, size_t length)
+{
+	*isnull = length == 0;
+	if (length > 0)
+		*value = DirectFunctionCall1(jsonb_in,
+									 CStringGetDatum(pg_any_to_server(pnstrdup(json, length),
+																	  length, PG_UTF8)));
+}
+
 static void
 return_entry(const SnapshotRows *rows, const FoldedEntry *entry)
 {
-	Datum		values[4] = {0};
-	bool		nulls[4] = {false};
+	Datum		values[6] = {0};
+	bool		nulls[6] = {false};
+	const Record *identity = &entry->identity;
 	char	   *key = key_json(rows, entry);
 
-	nulls[0] = key == NULL;
-	if (key)
-	{
-		key = pg_any_to_server(key, strlen(key), PG_UTF8);
-		values[0] = DirectFunctionCall1(jsonb_in, CStringGetDatum(key));
-	}
+	set_jsonb(&values[0], &nulls[0], key, key ? strlen(key) : 0);
 	values[1] = PointerGetDatum(key_bytes(entry));
 	nulls[2] = entry->hash < ROW_HASH_FIRST;
 	if (!nulls[2])
 		values[2] = PointerGetDatum(hash_bytes(entry->hash));
 	values[3] = CStringGetTextDatum(entry_state(entry->hash));
+	set_jsonb(&values[4], &nulls[4], identity->id.data, identity->id.length);
+	set_jsonb(&values[5], &nulls[5], identity->version.data, identity->version.length);
 	tuplestore_putvalues(rows->result->setResult, rows->result->setDesc, values, nulls);
 }
 

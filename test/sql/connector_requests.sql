@@ -77,6 +77,12 @@ SELECT * FROM pg_temp.request('{"operations": {"upsert": {"request": {"method": 
 SELECT * FROM pg_temp.request('{"operations": {"upsert": {"request": {"method": "POST", "body": "{{row.address | join}}"}}}}', :'one');
 SELECT * FROM pg_temp.request('{"operations": {"upsert": {"request": {"method": "POST", "body": "{{row.email | sha265}}"}}}}', :'one');
 
+-- rules that look into the body need no "respond"
+SELECT * FROM pg_temp.answer('{"operations": {"create": {"request": {"method": "POST"}, "classify": [{"if": "$.ok == true", "is": "ok"}, {"status": "2xx", "is": "unknown"}]}}}', :'one', 'create', 200, '{"ok": true}');
+SELECT * FROM pg_temp.answer('{"classify": [{"if": "$.ok == true", "is": "ok"}, {"status": "2xx", "is": "unknown"}], "operations": {"create": {"request": {"method": "POST"}}}}', :'one', 'create', 200, '{"ok": false}');
+-- one object alone need not be named
+SELECT * FROM pg_temp.request('{"objects": {"people": {}}, "operations": {"upsert": {"request": {"method": "POST", "path": "/{{object}}"}}}}', :'one');
+
 -- ids and versions in answers
 SELECT * FROM pg_temp.answer('{"operations": {"upsert": {"request": {"method": "POST"}, "respond": {"rows": {"id": "$.id", "version": "$.meta.rev"}}}}}', :'one', 'create', 201, '{"id": 17, "meta": {"rev": "1-a"}}');
 SELECT * FROM pg_temp.answer('{"operations": {"upsert": {"request": {"method": "POST"}, "respond": {"rows": {"id": {"header": "Location", "segment": -1}}}}}}', :'one', 'create', 201, '', '{"Location": "https://api.example.com/users/u-9?x=1"}');

@@ -11,7 +11,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use PostgreSQL::Test::Utils;
 use Signalsmith::Cluster;
-use Signalsmith::Transcript qw(blocks plain);
+use Signalsmith::Transcript;
 use Test::More;
 
 my $directory = "$FindBin::RealBin/../../doc";
@@ -35,35 +35,6 @@ $ENV{PATH} = $node->config_data('--bindir') . ":$ENV{PATH}" if $node->can('confi
 chdir PostgreSQL::Test::Utils::tempdir();
 
 # In this order: a document may go on where the one before it has ended.
-for my $name (qw(first-week tour-analyst tour-dba troubleshooting))
-{
-	my $path = "$directory/$name.md";
-	my $document = slurp_file($path);
-	my $updated = $document;
-	for my $block (blocks($document))
-	{
-		my ($line, $text) = @$block;
-		my $got = Signalsmith::Transcript::run($text,
-			timeout => $PostgreSQL::Test::Utils::timeout_default,
-			translate => sub { $_[0] =~ s/127\.0\.0\.1:8080/127.0.0.1:$port/gr },
-			restore => sub { $_[0] =~ s/127\.0\.0\.1:$port/127.0.0.1:8080/gr =~ s/port $port/port 8080/gr });
-		if ($ENV{UPDATE_DOCUMENTS})
-		{
-			my $position = index $updated, "```psql\n$text```";
-			substr $updated, $position, length("```psql\n$text```"), "```psql\n$got```" if plain($got) ne plain($text);
-		}
-		else
-		{
-			is(plain($got), plain($text), "doc/$name.md, line $line");
-		}
-	}
-	if ($updated ne $document)
-	{
-		open my $file, '>', $path or die "could not write $path: $!";
-		print $file $updated;
-		close $file;
-	}
-}
+Signalsmith::Transcript::check_document($_, 8080 => $port) for qw(first-week tour-analyst tour-dba troubleshooting);
 
-ok(1, 'documents updated') if $ENV{UPDATE_DOCUMENTS};
 done_testing();

@@ -15,10 +15,57 @@ package Signalsmith::Transcript;
 use strict;
 use warnings;
 
-use Exporter 'import';
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
 use IPC::Run;
+use PostgreSQL::Test::Utils;
+use Test::More;
 
-our @EXPORT_OK = qw(blocks plain);
+my $directory = abs_path(dirname(__FILE__) . '/../../../doc');
+
+# A test for each block of doc/NAME.md: its statements, run in their order, print what
+# is written there.  Ports are pairs: the document's, and where that is now.
+# With UPDATE_DOCUMENTS=1 the document is made to say what is printed, instead.
+sub check_document
+{
+	my ($name, %ports) = @_;
+	my $path = "$directory/$name.md";
+	my $document = slurp_file($path);
+	my $updated = $document;
+	for my $block (blocks($document))
+	{
+		my ($line, $text) = @$block;
+		my $got = run($text, timeout => $PostgreSQL::Test::Utils::timeout_default,
+			translate => sub { with_ports($_[0], %ports) }, restore => sub { with_ports($_[0], reverse %ports) });
+		if ($ENV{UPDATE_DOCUMENTS})
+		{
+			my $position = index $updated, "```psql\n$text```";
+			substr $updated, $position, length("```psql\n$text```"), "```psql\n$got```" if plain($got) ne plain($text);
+			pass("doc/$name.md, line $line, is as it is printed now");
+		}
+		else
+		{
+			is(plain($got), plain($text), "doc/$name.md, line $line");
+		}
+	}
+	if ($updated ne $document)
+	{
+		open my $file, '>', $path or die "could not write $path: $!";
+		print $file $updated;
+		close $file;
+	}
+	return;
+}
+
+sub with_ports
+{
+	my ($text, %ports) = @_;
+	while (my ($from, $to) = each %ports)
+	{
+		$text =~ s/(127\.0\.0\.1:|port )$from\b/$1$to/g;
+	}
+	return $text;
+}
 
 # The blocks of a document: [ number of the first line, text ].
 sub blocks
