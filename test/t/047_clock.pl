@@ -6,33 +6,13 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use JSON::PP;
 use PostgreSQL::Test::Utils;
+use Signalsmith::Clock;
 use Signalsmith::Cluster qw(quote);
 use Signalsmith::Recorder;
 use Test::More;
 
-# The server's processes look at the file whenever they look at the clock.
-my $directory = PostgreSQL::Test::Utils::tempdir;
-my $clock = "$directory/clock";
-my $library = "$directory/clock.so";
-system_or_bail('cc', '-shared', '-fPIC', '-O', '-o', $library, "$FindBin::RealBin/../server/clock.c", '-ldl');
-
-my %seconds = (s => 1, m => 60, h => 3600, d => 86400);
-sub write_clock
-{
-	my ($number, $unit) = $_[0] =~ /^([-+]?\d+)([smhd])$/ or die;
-	open my $file, '>', "$clock.new" or die;
-	print $file $number * $seconds{$unit}, "\n";
-	close $file;
-	rename "$clock.new", $clock or die;
-	return;
-}
-
-my $node;
-{
-	write_clock('0s');
-	local %ENV = (%ENV, LD_PRELOAD => $library, SIGNALSMITH_TEST_CLOCK => $clock);
-	$node = Signalsmith::Cluster->start_new('main');
-}
+my $clock = Signalsmith::Clock->new;
+my $node = $clock->run(sub { Signalsmith::Cluster->start_new('main') });
 my $recorder = Signalsmith::Recorder->start;
 
 # Sets the clock.  The launcher notices when it looks at it, every minute, or
@@ -40,7 +20,7 @@ my $recorder = Signalsmith::Recorder->start;
 sub set_clock
 {
 	my ($offset) = @_;
-	write_clock($offset);
+	$clock->set($offset);
 	nudge();
 	return;
 }
