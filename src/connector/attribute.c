@@ -7,17 +7,9 @@
  */
 #include "postgres.h"
 
-#include "base/work_limit.h"
 #include "connector/attribution.h"
 #include "connector/jsonb_reader.h"
 #include "http/header.h"
-
-/*
- * Reading an answer takes milliseconds, and memory that is in proportion to it.
- * A path of the manifest's that multiplies with itself would take everything.
- */
-#define ANSWER_LIMIT_MS (5 * 1000)
-#define ANSWER_LIMIT_BYTES (256 * 1024 * 1024)
 
 void
 set_all(Attribution *attribution, OutcomeClass class, const char *code, const char *message)
@@ -173,49 +165,23 @@ any_is(const Attribution *attribution, OutcomeClass class)
 	return false;
 }
 
-static int64
-attribute_and_wait(Attribution *attribution)
+typedef struct AttributionWork
 {
+	Attribution *attribution;
+	int64		wait_ms;		/* how long the answer asks to wait */
+} AttributionWork;
+
+static void
+attribute_and_wait(void *arg)
+{
+	AttributionWork *work = arg;
+	Attribution *attribution = work->attribution;
 	const HttpAnswer *answer = attribution->answer;
 
 	attribute_answer(attribution);
 	if (answer->status == 429 || answer->status == 503 ||
 		any_is(attribution, CLASS_THROTTLED))
-		return rate_wait_ms(&attribution->connector->rate, answer, attribution->json);
-	return 0;
-}
-
-/*
- * Reads an answer, and gives up where that takes too much; returns how long it
- * asks to wait.
- */
-static int64
-attribute_within_limit(Attribution *attribution)
-{
-	volatile int64 wait_ms = 0;
-	MemoryContext context = CurrentMemoryContext;
-
-	work_limit_begin(context, ANSWER_LIMIT_MS, ANSWER_LIMIT_BYTES);
-	PG_TRY();
-	{
-		wait_ms = attribute_and_wait(attribution);
-		(void) work_limit_end();
-	}
-	PG_CATCH();
-	{
-		if (!work_limit_end())
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("reading an answer takes too much time or memory"),
-				 errdetail("It was given up after %d s, or %d MB.",
-						   ANSWER_LIMIT_MS / 1000, ANSWER_LIMIT_BYTES / (1024 * 1024)),
-				 errhint("Look for an SQL/JSON path of the connector's that visits parts of the answer many times, such as one with several \"**\".")));
-	}
-	PG_END_TRY();
-	return wait_ms;
+		work->wait_ms = rate_wait_ms(&attribution->connector->rate, answer, attribution->json);
 }
 
 void
@@ -230,6 +196,7 @@ connector_attribute(const Connector *connector, const Batch *batch, const HttpAn
 		.outcomes = outcomes,
 		.named = palloc0(batch->record_count * sizeof(bool))
 	};
+	AttributionWork work = {&attribution, 0};
 
 	*retry_after_ms = 0;
 	memset(outcomes, 0, batch->record_count * sizeof(RecordOutcome));
@@ -247,5 +214,6 @@ connector_attribute(const Connector *connector, const Batch *batch, const HttpAn
 		case HTTP_ANSWERED:
 			break;
 	}
-	*retry_after_ms = attribute_within_limit(&attribution);
+	answer_within_limit(attribute_and_wait, &work);
+	*retry_after_ms = work.wait_ms;
 }

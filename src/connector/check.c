@@ -123,20 +123,39 @@ connector_render_check(const Connector *connector, HttpRequest *request, char **
 	return false;
 }
 
+typedef struct CheckWork
+{
+	Attribution attribution;
+	int			class;
+	char	   *message;
+} CheckWork;
+
+static void
+read_answer(void *arg)
+{
+	CheckWork  *work = arg;
+	Attribution *attribution = &work->attribution;
+	const HttpAnswer *answer = attribution->answer;
+
+	if (answer->body_length > 0 && !answer->body_cut)
+		attribution->json = answer_decode(DECODE_JSON, answer->body, answer->body_length);
+	work->class = answer_class(attribution);
+	work->message = answer_message(attribution);
+}
+
 OutcomeClass
 connector_check_answer(const Connector *connector, const HttpAnswer *answer, char **message)
 {
-	Attribution attribution = {
-		.connector = connector,
-		.operation = connector->check,
-		.batch = &no_records,
-		.answer = answer
+	CheckWork	work = {
+		.attribution = {
+			.connector = connector,
+			.operation = connector->check,
+			.batch = &no_records,
+			.answer = answer
+		}
 	};
-	int			class;
 
-	if (answer->body_length > 0 && !answer->body_cut)
-		attribution.json = answer_decode(DECODE_JSON, answer->body, answer->body_length);
-	class = answer_class(&attribution);
-	*message = answer_message(&attribution);
-	return class == CLASS_PARTIAL ? CLASS_OK : (OutcomeClass) class;
+	answer_within_limit(read_answer, &work);
+	*message = work.message;
+	return work.class == CLASS_PARTIAL ? CLASS_OK : (OutcomeClass) work.class;
 }

@@ -154,6 +154,13 @@ extern bool answer_is_data_error(int sqlerrcode);
  */
 extern const char *answer_path_fault(JsonPath *path);
 
+/*
+ * Reads an answer, by calling the function with the argument; raises
+ * ERRCODE_PROGRAM_LIMIT_EXCEEDED where that takes too much time or memory
+ * (answer_limit.c).
+ */
+extern void answer_within_limit(void (*read) (void *arg), void *arg);
+
 /* What a path selects, as an array; an empty one in case of doubt. */
 extern Jsonb *answer_select(Jsonb *document, JsonPath *path);
 

@@ -131,10 +131,11 @@ push_text(JsonbParseState **state, const char *name, const char *text)
 	push_member(state, name, &value);
 }
 
+/* Encoded, as RFC 6749, section 2.3.1, has it for basic authentication. */
 static TextTemplate *
 client_template(const Block *block, const char *path, const char *text)
 {
-	return text_template_compile(block->compiler, path, text, TEXT_PLAIN, SEES_TOKEN_REQUEST);
+	return text_template_compile(block->compiler, path, text, TEXT_QUERY, SEES_TOKEN_REQUEST);
 }
 
 /*

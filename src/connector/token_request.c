@@ -324,10 +324,20 @@ read_granted(const Connector *connector, const HttpAnswer *http, Jsonb *json,
 	}
 }
 
-void
-connector_read_token_answer(const Connector *connector, const HttpAnswer *http,
-							TokenAnswer *answer)
+typedef struct TokenWork
 {
+	const Connector *connector;
+	const HttpAnswer *http;
+	TokenAnswer *answer;
+} TokenWork;
+
+static void
+read_answer(void *arg)
+{
+	const TokenWork *work = arg;
+	const Connector *connector = work->connector;
+	const HttpAnswer *http = work->http;
+	TokenAnswer *answer = work->answer;
 	const TokenSpec *spec = connector->auth.token;
 	Jsonb	   *json = NULL;
 
@@ -344,6 +354,15 @@ connector_read_token_answer(const Connector *connector, const HttpAnswer *http,
 		if (answer->verdict == TOKEN_REFUSED)
 			answer->hint = secrets_hint(connector, json);
 	}
+}
+
+void
+connector_read_token_answer(const Connector *connector, const HttpAnswer *http,
+							TokenAnswer *answer)
+{
+	TokenWork	work = {connector, http, answer};
+
+	answer_within_limit(read_answer, &work);
 }
 
 /* --- as text, to be kept --- */

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import urllib.parse
 
 from vendor.base import Refusal, Vendor, answer, basic
 
@@ -62,7 +63,7 @@ class OAuth(Vendor):
 
     def check_client(self, call, given):
         secret = self.choices["client_secret"]
-        if call.headers.get("Authorization") == basic(CLIENT, secret):
+        if call.headers.get("Authorization") == basic(CLIENT, urllib.parse.quote(secret)):
             return
         if (given.get("client_id"), given.get("client_secret")) != (CLIENT, secret):
             raise Refusal(self.refuse("invalid_client", "unknown client, secret %s" % given.get("client_secret"), 401))

@@ -29,7 +29,7 @@ $node->sql(q{SELECT signalsmith.set_secret('crm', 'client_secret', 'client secre
 
 sub refreshed
 {
-	return map { Signalsmith::Vendors::content($_)->{refresh_token} } grep { $_->{path} =~ /token$/ } $vendors->history;
+	return map { $vendors->content($_)->{refresh_token} } grep { $_->{path} =~ /token$/ } $vendors->history;
 }
 sub set_fault { $node->set("signalsmith.fault = '" . ($_[0] // '') . "'") }
 

@@ -47,7 +47,7 @@ sub all_changed { return $node->sql(q{UPDATE people SET name = name || '.'}) }
 my $sync = create('body', { grant => 'client_credentials', body => { scope => 'a b' } });
 $node->run_is($node->run_sync($sync), { status => 'completed', rows_created => 6, requests => 6 }, 'client credentials');
 my ($asked) = token_requests;
-is_deeply([ $asked->{method}, Signalsmith::Vendors::content($asked) ], [ POST => { grant_type => 'client_credentials', client_id => 'client',
+is_deeply([ $asked->{method}, $vendors->content($asked) ], [ POST => { grant_type => 'client_credentials', client_id => 'client',
 			client_secret => 'client secret+1', scope => 'a b' } ], 'the request, as a form');
 is_deeply(bearer(other_requests), [ (1) x 6 ], 'each request has the token');
 all_changed();
@@ -62,7 +62,7 @@ is_deeply([ $asked->{body}, $asked->{headers}{'x-tenant'} ], [ '{"grant_type":"c
 $sync = create('password', { url => '/token', grant => 'password', body => { username => 'ann', password => '{{secret.password}}' } }, secrets => { password => 'pass word' });
 $node->run_is($node->run_sync($sync), { status => 'completed' }, 'a password, at a URL below the base URL');
 ($asked) = token_requests;
-is_deeply([ $asked->{path}, Signalsmith::Vendors::content($asked)->{username} ], [ '/oauth/api/token', 'ann' ], 'the request');
+is_deeply([ $asked->{path}, $vendors->content($asked)->{username} ], [ '/oauth/api/token', 'ann' ], 'the request');
 
 # Signed assertions.
 my $directory = PostgreSQL::Test::Utils::tempdir;
@@ -169,11 +169,11 @@ $node->run_is($node->run_sync($sync), { status => 'completed', rows_created => 6
 $vendors->set('oauth', expire => JSON::PP::true);
 all_changed();
 $node->run_is($node->run_sync($sync), { status => 'completed', rows_updated => 6 }, 'that was replaced by the answer');
-is_deeply([ map { Signalsmith::Vendors::content($_)->{refresh_token} } token_requests ], [ 'refresh-0', 'refresh-1' ], 'is sent from then on');
+is_deeply([ map { $vendors->content($_)->{refresh_token} } token_requests ], [ 'refresh-0', 'refresh-1' ], 'is sent from then on');
 $node->sql(q{SELECT signalsmith.update_destination('refresh', jsonb_build_object('config', signalsmith.get_destination('refresh')->'config' || '{"rate": {"max_in_flight": 3}}'))});
 all_changed();
 $node->run_is($node->run_sync($sync), { status => 'completed', rows_updated => 6 }, 'after the config was changed');
-is_deeply([ map { Signalsmith::Vendors::content($_)->{refresh_token} } token_requests ], [ 'refresh-0', 'refresh-1', 'refresh-2' ], 'a token is asked for, and the refresh token still is the last one');
+is_deeply([ map { $vendors->content($_)->{refresh_token} } token_requests ], [ 'refresh-0', 'refresh-1', 'refresh-2' ], 'a token is asked for, and the refresh token still is the last one');
 $node->sql(q{SELECT signalsmith.rotate_key()});
 my $dump = "$directory/dump.sql";
 run_command([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ]);
@@ -184,7 +184,7 @@ $vendors->set('oauth', refresh_token => 'another');
 $node->sql(q{SELECT signalsmith.set_secret('refresh', 'refresh_token', 'another')});
 all_changed();
 $node->run_is($node->run_sync($sync), { status => 'completed', rows_updated => 6 }, 'a new refresh token in the secret');
-is(Signalsmith::Vendors::content((token_requests)[-1])->{refresh_token}, 'another', 'is the one that is sent');
+is($vendors->content((token_requests)[-1])->{refresh_token}, 'another', 'is the one that is sent');
 
 # The other side lets it end.
 $vendors->set('oauth', refresh_token => 'lost', expire => JSON::PP::true);
