@@ -103,7 +103,7 @@ GRANT EXECUTE ON FUNCTION
     signalsmith.restore_sync(text),
     signalsmith.reset_sync(text),
     signalsmith.snapshot(text),
-    signalsmith.preview_sync(text, integer),
+    signalsmith.preview_sync(text, integer, boolean),
     signalsmith.preview_counts(text),
     signalsmith.preview_requests(text, integer),
     signalsmith.approve_deletes(text, jsonb),

@@ -91,7 +91,7 @@ BEGIN ATOMIC
         UPDATE signalsmith.outbox SET run_id = to_run WHERE run_id = from_run AND operation = 'delete'
         RETURNING length(batch_ends) / 4 AS batches
     )
-    SELECT sum(batches) FROM moved;
+    SELECT coalesce(sum(batches), 0) FROM moved;
 END;
 COMMENT ON FUNCTION signalsmith._move_all_deletes(bigint, bigint) IS
     'moves the deletes of a run to the outbox of another one, and returns how many batches they are at most';

@@ -6,11 +6,11 @@
 --     SELECT * FROM signalsmith.preview_sync('customers to crm');
 --     ROLLBACK;
 
-CREATE FUNCTION signalsmith.preview_sync(sync text, max_rows integer DEFAULT 100)
+CREATE FUNCTION signalsmith.preview_sync(sync text, max_rows integer DEFAULT 100, render boolean DEFAULT false)
     RETURNS TABLE (operation text, key jsonb, data jsonb)
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_preview_sync';
-COMMENT ON FUNCTION signalsmith.preview_sync(text, integer) IS
-    'what a run would send now, in the order of sending; sends nothing, and sees the caller''s own uncommitted changes; max_rows 0 only counts, in a NOTICE';
+COMMENT ON FUNCTION signalsmith.preview_sync(text, integer, boolean) IS
+    'what a run would send now, in the order of sending; sends nothing, and sees the caller''s own uncommitted changes; max_rows 0 only counts, in a NOTICE; with render the data are the very requests, as preview_requests has them';
 
 CREATE FUNCTION signalsmith.preview_counts(sync text)
     RETURNS TABLE (outcome text, row_count bigint, remark text)

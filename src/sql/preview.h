@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "nodes/execnodes.h"
 #include "nodes/pg_list.h"
 
 #include "plan/plan.h"
@@ -52,6 +53,13 @@ extern char *preview_hold_reason(const Preview *preview);
 
 /* NOTICEs: deletes that would be held, rows that would be rejected. */
 extern void preview_tell(const Preview *preview);
+
+/*
+ * Returns the first requests that a run would send, with its NOTICEs: in the
+ * columns of preview_requests, or in those of preview_sync.
+ */
+extern void preview_return_requests(ReturnSetInfo *result, text *sync,
+									int max_requests, bool as_changes);
 
 /* The order in which a run sends. */
 extern const Operation preview_order[OPERATION_COUNT];

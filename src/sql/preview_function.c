@@ -82,17 +82,23 @@ tell_counts(const Preview *preview)
 						(long long) changes[OPERATION_DELETE])));
 }
 
-/* preview_sync(sync text, max_rows integer) */
+/* preview_sync(sync text, max_rows integer, render boolean) */
 Datum
 signalsmith_preview_sync(PG_FUNCTION_ARGS)
 {
 	Preview    *preview;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("sync and max_rows must not be null")));
+				 errmsg("sync, max_rows and render must not be null")));
 	InitMaterializedSRF(fcinfo, 0);
+	if (PG_GETARG_BOOL(2))
+	{
+		preview_return_requests((ReturnSetInfo *) fcinfo->resultinfo,
+								PG_GETARG_TEXT_PP(0), PG_GETARG_INT32(1), true);
+		return (Datum) 0;
+	}
 
 	preview = preview_create(PG_GETARG_TEXT_PP(0), PG_GETARG_INT32(1));
 	preview_plan(preview);

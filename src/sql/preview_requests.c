@@ -1,6 +1,7 @@
 /*
  * preview_requests.c
- *		preview_requests: the very requests that a run would send first.
+ *		preview_requests, and preview_sync with "render": the very requests that
+ *		a run would send first.
  *
  * They are cut and rendered as in a run, by the same code, from a plan that is
  * thrown away.  What only a run has is a placeholder: the idempotency keys,
@@ -39,6 +40,8 @@ typedef struct Renderer
 	RunFacts	facts;
 	List	   *secret_names;	/* of char *, in UTF-8 */
 	ReturnSetInfo *result;
+	bool		as_changes;		/* in the columns of preview_sync */
+	Operation	operation;		/* of the request at hand */
 	int			room;			/* requests that may still be returned */
 	int64		unrenderable;
 	char	   *first_fault;
@@ -158,23 +161,76 @@ headers_to_jsonb(const HttpRequest *request)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/* One request or statement, as shown; body and headers in UTF-8. */
+typedef struct ShownRequest
+{
+	const char *method;
+	const char *url;
+	Jsonb	   *headers;
+	Slice		body;			/* no data: there is none */
+} ShownRequest;
+
+static Jsonb *
+shown_request_to_jsonb(const ShownRequest *shown)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	headers;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_text(&state, WJB_KEY, "method");
+	push_text(&state, WJB_VALUE, shown->method);
+	push_text(&state, WJB_KEY, "url");
+	push_text(&state, WJB_VALUE, shown->url);
+	push_text(&state, WJB_KEY, "headers");
+	JsonbToJsonbValue(shown->headers, &headers);
+	pushJsonbValue(&state, WJB_VALUE, &headers);
+	if (shown->body.data != NULL)
+	{
+		push_text(&state, WJB_KEY, "body");
+		push_text(&state, WJB_VALUE, pnstrdup(shown->body.data, shown->body.length));
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
 static void
-return_request(Renderer *renderer, const HttpRequest *request)
+return_shown_request(Renderer *renderer, const ShownRequest *shown)
 {
 	ReturnSetInfo *result = renderer->result;
 	Datum		values[4] = {0};
 	bool		nulls[4] = {false};
 
-	values[0] = CStringGetTextDatum(request->method);
-	values[1] = CStringGetTextDatum(request->url);
-	values[2] = JsonbPGetDatum(headers_to_jsonb(request));
-	nulls[3] = request->body == NULL;
-	if (!nulls[3])
-		values[3] = CStringGetTextDatum(pg_any_to_server(request->body,
-														 request->body_length,
-														 PG_UTF8));
+	if (renderer->as_changes)
+	{
+		values[0] = CStringGetTextDatum(operation_name(renderer->operation));
+		nulls[1] = true;
+		values[2] = JsonbPGetDatum(shown_request_to_jsonb(shown));
+	}
+	else
+	{
+		values[0] = CStringGetTextDatum(shown->method);
+		values[1] = CStringGetTextDatum(shown->url);
+		values[2] = JsonbPGetDatum(shown->headers);
+		nulls[3] = shown->body.data == NULL;
+		if (!nulls[3])
+			values[3] = CStringGetTextDatum(pg_any_to_server(shown->body.data,
+															 shown->body.length,
+															 PG_UTF8));
+	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	renderer->room--;
+}
+
+static void
+return_request(Renderer *renderer, const HttpRequest *request)
+{
+	ShownRequest shown = {
+		.method = request->method,
+		.url = request->url,
+		.headers = headers_to_jsonb(request),
+		.body = {request->body, request->body ? request->body_length : 0}
+	};
+
+	return_shown_request(renderer, &shown);
 }
 
 /* --- showing a statement --- */
@@ -183,22 +239,18 @@ return_request(Renderer *renderer, const HttpRequest *request)
 static void
 return_statement(Renderer *renderer, const TargetStatement *statement)
 {
-	ReturnSetInfo *result = renderer->result;
 	JsonbParseState *state = NULL;
-	Datum		values[4] = {0};
-	bool		nulls[4] = {false};
+	ShownRequest shown = {
+		.method = statement->command,
+		.url = renderer->table->name,
+		.body = statement->parameter
+	};
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_text(&state, WJB_KEY, "statement");
 	push_text(&state, WJB_VALUE, to_utf8(statement->text));
-	values[0] = CStringGetTextDatum(statement->command);
-	values[1] = CStringGetTextDatum(renderer->table->name);
-	values[2] = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
-	values[3] = CStringGetTextDatum(pg_any_to_server(statement->parameter.data,
-													 statement->parameter.length,
-													 PG_UTF8));
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	renderer->room--;
+	shown.headers = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return_shown_request(renderer, &shown);
 }
 
 static bool
@@ -272,6 +324,7 @@ render_operation(Renderer *renderer, Operation operation, const OutboxLimits *li
 	int			count = 0;
 	ListCell   *cell;
 
+	renderer->operation = operation;
 	foreach(cell, changes)
 	{
 		const Record *record = &((PreviewedChange *) lfirst(cell))->record;
@@ -310,25 +363,18 @@ render_all(Renderer *renderer, const OutboxLimits limits[OPERATION_COUNT])
 				 errdetail("The first one: %s", renderer->first_fault)));
 }
 
-/* preview_requests(sync text, max_requests integer) */
-Datum
-signalsmith_preview_requests(PG_FUNCTION_ARGS)
+void
+preview_return_requests(ReturnSetInfo *result, text *sync, int max_requests, bool as_changes)
 {
 	Renderer	renderer = {0};
 	OutboxLimits limits[OPERATION_COUNT];
-	Preview    *preview;
+	Preview    *preview = preview_create(sync, 0);
 	int64		largest = 1;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("sync and max_requests must not be null")));
-	InitMaterializedSRF(fcinfo, 0);
-
-	preview = preview_create(PG_GETARG_TEXT_PP(0), 0);
 	renderer.preview = preview;
-	renderer.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	renderer.room = Max(0, PG_GETARG_INT32(1));
+	renderer.result = result;
+	renderer.as_changes = as_changes;
+	renderer.room = Max(0, max_requests);
 	prepare_renderer(&renderer);
 
 	run_batch_limits(preview->definition, renderer.connector, limits);
@@ -338,5 +384,18 @@ signalsmith_preview_requests(PG_FUNCTION_ARGS)
 	preview_plan(preview);
 	preview_tell(preview);
 	render_all(&renderer, limits);
+}
+
+/* preview_requests(sync text, max_requests integer) */
+Datum
+signalsmith_preview_requests(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("sync and max_requests must not be null")));
+	InitMaterializedSRF(fcinfo, 0);
+	preview_return_requests((ReturnSetInfo *) fcinfo->resultinfo, PG_GETARG_TEXT_PP(0),
+							PG_GETARG_INT32(1), false);
 	return (Datum) 0;
 }

@@ -31,6 +31,7 @@ ROLLBACK;
 \x
 SELECT method, url, headers - 'User-Agent' AS headers, body FROM signalsmith.preview_requests('people');
 \x
+SELECT p.operation, p.key, p.data = to_jsonb(r) AS same FROM signalsmith.preview_sync('people', 1, render => true) AS p, signalsmith.preview_requests('people', 1) AS r;
 SELECT count(*) FROM signalsmith.preview_requests('people', 2);
 SELECT count(*) FROM signalsmith.preview_requests('people', 0);
 
