@@ -128,7 +128,7 @@ sub prove
 		$self->prove_creation($node, $sync, %given);
 		$self->prove_update($node, $vendor, $sync, %given) if $given{update};
 		$self->prove_deletion($node, $sync, %given) if $given{delete};
-		$self->prove_expiry($node, $vendor, $sync, %given);
+		$self->prove_expiry($node, $vendor, $sync, %given, connector => $connector);
 	};
 	return $sync;
 }
@@ -190,6 +190,23 @@ SQL
 				name => $sync, model => $sync, destination => $sync, mode => $given{mode} // ($given{delete} ? 'mirror' : 'upsert'),
 				field_mappings => $given{mappings}, options => { max_in_flight => 1, %{ $given{options} // {} } },
 				defined $given{object} ? (object => $given{object}) : () }) . '::jsonb)');
+	$self->prove_check($node, $connector, $sync, 't', qr/it takes the credentials/);
+	return;
+}
+
+# What test_destination says, where the connector has a check.  Its requests are
+# not among those that are compared later.
+sub prove_check
+{
+	my ($self, $node, $connector, $destination, $ok, $detail) = @_;
+	my $steps = "SELECT ok || ' ' || detail FROM signalsmith.test_destination('$destination') WHERE step = 'authenticate'";
+	if ($node->sql("SELECT manifest ? 'check' FROM signalsmith.connector WHERE name = '$connector'") eq 't')
+	{
+		my $found = $node->sql($steps);
+		like($found, $detail, 'check: what it proves');
+		is(substr($found, 0, 1), $ok, 'check: or not');
+	}
+	$self->requests;
 	return;
 }
 
@@ -277,6 +294,7 @@ sub prove_expiry
 		return;
 	}
 	$self->set($vendor, revoke => JSON::PP::true);
+	$self->prove_check($node, $given{connector}, $sync, 'f', qr/it refuses the credentials/);
 	my $run = $node->run_sync($sync);
 	$node->run_is($run, { status => 'failed', rows_created => 0, rows_failed => 0 }, 'credentials: the run fails, no row is blamed');
 	is($node->sync($sync)->{status}, 'error', 'credentials: the sync is in error');

@@ -11,8 +11,8 @@ class Airtable(Vendor):
 
     name = "airtable"
     credentials = {"Authorization": "Bearer airtable-token"}
-    routes = [("PATCH", "/v0/{base}/{table}", "upsert"), ("DELETE", "/v0/{base}/{table}/{id}", "delete"),
-              ("GET", "/v0/{base}/{table}", "list"), ("GET", "/v0/meta/whoami", "whoami")]
+    routes = [("GET", "/v0/meta/whoami", "whoami"), ("PATCH", "/v0/{base}/{table}", "upsert"), ("DELETE", "/v0/{base}/{table}/{id}", "delete"),
+              ("GET", "/v0/{base}/{table}", "list")]
 
     def set_up(self):
         self.last = 0
@@ -75,7 +75,7 @@ class Stripe(Vendor):
     name = "stripe"
     credentials = {"Authorization": "Bearer stripe-key"}
     routes = [("POST", "/v1/customers", "create"), ("POST", "/v1/customers/{id}", "update"), ("DELETE", "/v1/customers/{id}", "delete"),
-              ("GET", "/v1/customers/search", "search"), ("GET", "/v1/customers", "list"), ("GET", "/v1/balance", "balance")]
+              ("GET", "/v1/customers/search", "search"), ("GET", "/v1/customers", "list")]
 
     def set_up(self):
         self.last = 0
@@ -135,14 +135,11 @@ class Stripe(Vendor):
         return self.found("search_result", lambda customer: customer["metadata"].get(match[1]) == match[2])
 
     def list(self, call):
-        return self.found("list", lambda customer: customer.get("email") == call.query["email"])
+        return self.found("list", lambda customer: call.query.get("email") in (None, customer.get("email")))
 
     def found(self, object, fits):
         data = [dict(customer, id=id, object="customer") for id, customer in self.table("customers").items() if fits(customer)]
         return answer({"object": object, "data": data[:1], "has_more": False, "url": "/v1/customers"})
-
-    def balance(self, _call):
-        return answer({"object": "balance"})
 
     def missing(self, id):
         return self.error(404, "invalid_request_error", "resource_missing", "No such customer: '%s'" % id)

@@ -15,7 +15,7 @@ class Meta(Vendor):
     unhashed = ("EXTERN_ID", "MADID")
 
     def is_authorized(self, call):
-        return not self.revoked and dict(call.form()).get("access_token") == "meta-token"
+        return not self.revoked and dict(call.form(), **call.query).get("access_token") == "meta-token"
 
     def add(self, call, audience):
         return self.change(call, audience, lambda members, id, row: members.update({id: row}))
