@@ -92,15 +92,16 @@ BEGIN ATOMIC
     SELECT signalsmith._announce_run(run) FROM ended;
     UPDATE signalsmith.run SET deletes_held = 0 WHERE deletes_held > 0;
     DELETE FROM signalsmith.outbox;
+    DELETE FROM signalsmith.alert_event;
+    DELETE FROM signalsmith.alert_firing;
 END;
-COMMENT ON FUNCTION signalsmith._end_all_runs(text) IS 'ends whatever an original was doing when it was copied';
+COMMENT ON FUNCTION signalsmith._end_all_runs(text) IS 'ends whatever an original was doing, or was about to tell, when it was copied';
 
 CREATE FUNCTION signalsmith._forget_all_snapshots() RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     DELETE FROM signalsmith.segment;
     DELETE FROM signalsmith.skipped_row;
-    DELETE FROM signalsmith.alert_event;
     UPDATE signalsmith.sync SET snapshot_key = NULL, snapshot_rows = 0;
 END;
 COMMENT ON FUNCTION signalsmith._forget_all_snapshots() IS 'forgets what all destinations are known to hold';

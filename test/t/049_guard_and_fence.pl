@@ -165,6 +165,11 @@ $node->sql('DROP DATABASE copy WITH (FORCE)');
 # --- a dump restored into another cluster
 my $other = Signalsmith::Cluster->start_new('other', extension => 0);
 my $directory = PostgreSQL::Test::Utils::tempdir;
+$recorder->rules({ reject => [ { id => 2 } ] });
+$node->sql(q{UPDATE people SET name = 'refused' WHERE id = 2; SELECT signalsmith.create_alert('people', 'row_failures', 'people')});
+is($node->sql("SELECT signalsmith.skip_rows('" . $node->run_sync('people')->{id} . "')"), 1, 'a row is skipped, an alert fires');
+$node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM signalsmith.runs WHERE status IN ('queued', 'running'))}) or die;
+$recorder->rules;
 $node->sql(q{SELECT signalsmith.update_sync('people', '{"schedule":{"type":"interval","interval_seconds":1}}'), signalsmith.pause_sync('people')});
 system_or_bail('pg_dump', '-d', $node->connstr('postgres'), '-f', "$directory/dump.sql");
 $other->sql("CREATE ROLE ann LOGIN");
@@ -187,11 +192,13 @@ $other->sql(q{DELETE FROM people WHERE id > 500}, database => $database);
 $other->sql(q{SELECT signalsmith.adopt_instance('resync')}, database => $database);
 $other->run_is($other->run_sync('people', database => $database), { status => 'completed', rows_created => 500, rows_deleted => 0 },
 	'adopted with "resync" it sends everything, and deletes nothing');
+is($other->sql(q{SELECT count(*) || ' of ' || (SELECT count(*) FROM signalsmith.alerts) FROM signalsmith.alert_events}, database => $database), '0 of 1', 'no old alert is told again');
 
 $database = restore();
 $other->sql(q{UPDATE people SET name = 'restored' WHERE id = 1; SELECT signalsmith.adopt_instance('continue')}, database => $database);
-$other->run_is($other->run_sync('people', database => $database), { status => 'completed', rows_updated => 1, rows_unchanged => 999 },
-	'adopted with "continue" it sends what has changed');
+$other->run_is($other->run_sync('people', database => $database), { status => 'completed', rows_updated => 1, rows_unchanged => 998, rows_failed => 0 },
+	'adopted with "continue" it sends what has changed, and skips what was skipped');
+is($other->sql('SELECT count(*) FROM signalsmith.alert_events', database => $database), 2, 'alerts are there, with what they have told, and go on');
 
 $database = restore();
 $other->sql(q{SELECT signalsmith.adopt_instance('discard')}, database => $database);
