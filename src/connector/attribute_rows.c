@@ -287,6 +287,15 @@ select_count(Jsonb *json, JsonPath *path)
 	return end > text && *end == '\0' ? number : -1;
 }
 
+/* An answer that nothing can be made of: what it says, for people. */
+static void
+set_unrecognized(Attribution *attribution)
+{
+	set_all(attribution, CLASS_UNKNOWN, "not_named",
+			psprintf("the answer does not say what became of this row: %s",
+					 answer_message(attribution)));
+}
+
 /* Only how many: all are good, or nobody knows which. */
 static void
 apply_counts(Attribution *attribution)
@@ -295,7 +304,9 @@ apply_counts(Attribution *attribution)
 	int64		failed = select_count(attribution->json, rows->failed);
 	int64		accepted = select_count(attribution->json, rows->accepted);
 
-	if ((rows->failed == NULL || failed == 0) &&
+	if ((rows->failed != NULL && failed < 0) || (rows->accepted != NULL && accepted < 0))
+		set_unrecognized(attribution);
+	else if ((rows->failed == NULL || failed == 0) &&
 		(rows->accepted == NULL || accepted == attribution->batch->record_count))
 		set_all(attribution, CLASS_OK, NULL, NULL);
 	else
@@ -358,8 +369,13 @@ attribute_rows(Attribution *attribution, int class)
 	}
 	set_all(attribution, (OutcomeClass) respond->rows.otherwise, "not_named",
 			"the answer does not say what became of this row");
-	if (apply_lists(attribution) == 0 && respond->optional)
-		set_all(attribution, CLASS_OK, NULL, NULL);
+	if (apply_lists(attribution) == 0)
+	{
+		if (respond->optional)
+			set_all(attribution, CLASS_OK, NULL, NULL);
+		else if (respond->rows.otherwise == CLASS_UNKNOWN)
+			set_unrecognized(attribution);
+	}
 	if (respond->rows.failed != NULL)
 		check_failed_count(attribution);
 }
