@@ -34,6 +34,7 @@ GRANT USAGE ON SCHEMA signalsmith TO signalsmith_user, signalsmith_viewer, signa
 GRANT SELECT ON
     signalsmith.syncs,
     signalsmith.runs,
+    signalsmith.run_timings,
     signalsmith.row_errors,
     signalsmith.skipped_rows,
     signalsmith.error_summary,

@@ -147,6 +147,8 @@ CREATE FUNCTION signalsmith._run_json(run signalsmith.run) RETURNS jsonb
         'diff_ms', round((run).diff_ms::numeric, 1),
         'stage_ms', round((run).stage_ms::numeric, 1),
         'deliver_ms', round((run).deliver_ms::numeric, 1),
+        'bytes_staged', (run).bytes_staged,
+        'peak_memory', (run).peak_memory,
         'request_p50_ms', signalsmith._request_time_ms((run).request_times, 0.5),
         'request_p99_ms', signalsmith._request_time_ms((run).request_times, 0.99),
         'error', (run).error);

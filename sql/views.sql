@@ -79,6 +79,31 @@ COMMENT ON COLUMN signalsmith.runs.rows_unchanged IS 'rows that are at the desti
 COMMENT ON COLUMN signalsmith.runs.query_ms IS 'milliseconds that the model''s query took';
 COMMENT ON COLUMN signalsmith.runs.deliver_ms IS 'milliseconds that sending took';
 
+CREATE VIEW signalsmith.run_timings WITH (security_barrier) AS
+    SELECT 'run_' || r.id AS run_id,
+        s.name AS sync,
+        round(r.query_ms::numeric, 1) AS query_ms,
+        round(r.diff_ms::numeric, 1) AS diff_ms,
+        round(r.stage_ms::numeric, 1) AS stage_ms,
+        round(r.deliver_ms::numeric, 1) AS deliver_ms,
+        round((r.rows_processed * 1000 / nullif(r.query_ms + r.diff_ms + r.stage_ms, 0))::numeric) AS read_per_s,
+        round(((r.rows_created + r.rows_updated + r.rows_deleted) * 1000 / nullif(r.deliver_ms, 0))::numeric) AS sent_per_s,
+        pg_size_pretty(r.bytes_staged) AS staged,
+        pg_size_pretty(r.peak_memory) AS memory
+    FROM signalsmith.run r JOIN signalsmith._visible_sync s ON s.id = r.sync_id
+    WHERE r.planned_at IS NOT NULL
+    ORDER BY r.id;
+COMMENT ON VIEW signalsmith.run_timings IS 'where the time of a run went, and what it took; once it is planned';
+COMMENT ON COLUMN signalsmith.run_timings.query_ms IS 'milliseconds that the model''s query took by itself';
+COMMENT ON COLUMN signalsmith.run_timings.diff_ms IS
+    'milliseconds of loading the snapshot, hashing and comparing; like the next one, extrapolated from a part of the rows';
+COMMENT ON COLUMN signalsmith.run_timings.stage_ms IS 'milliseconds of rendering changes and writing them to the outbox';
+COMMENT ON COLUMN signalsmith.run_timings.deliver_ms IS 'milliseconds that sending took';
+COMMENT ON COLUMN signalsmith.run_timings.read_per_s IS 'rows that were read, compared and staged in a second';
+COMMENT ON COLUMN signalsmith.run_timings.sent_per_s IS 'records that the destination confirmed in a second';
+COMMENT ON COLUMN signalsmith.run_timings.staged IS 'size of the planned changes before compression';
+COMMENT ON COLUMN signalsmith.run_timings.memory IS 'the most memory that the comparison had in use';
+
 CREATE VIEW signalsmith.row_errors WITH (security_barrier) AS
     SELECT 'run_' || f.run_id AS run_id,
         s.name AS sync,

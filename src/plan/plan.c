@@ -109,6 +109,16 @@ milliseconds_since(instr_time begin)
 	return INSTR_TIME_GET_MILLISEC(now);
 }
 
+/* What is left for settling undecided rows: always something. */
+static Size
+memory_left(const Diff *diff)
+{
+	Size		limit = memory_limit();
+	Size		kept = diff_kept_memory(diff);
+
+	return Max(limit / 4, limit - Min(kept, limit));
+}
+
 /*
  * Once all rows are in.  A comparison in memory knows all entries, but perhaps
  * not all rows; one that streams knows of an entry what has become of it when
@@ -128,7 +138,7 @@ settle_rest(Planner *planner)
 		planner_delete_unseen(planner);
 	diff_release(diff);
 	if (planner_undecided_count(planner) > 0)
-		planner_settle_undecided(planner, memory_limit() - diff_kept_memory(diff));
+		planner_settle_undecided(planner, memory_left(diff));
 	if (mirror && diff->streaming && !all_seen)
 		planner_delete_unseen(planner);
 }
@@ -152,7 +162,9 @@ plan_in_context(const SyncDefinition *definition, const PlanOptions *options,
 	run_query(planner, query);
 	run_ms = milliseconds_since(begin);
 	planner_sum_times(planner);
-	figures->query_ms = Max(0, run_ms - figures->diff_ms - figures->stage_ms);
+	figures->stage_ms = Min(figures->stage_ms, run_ms);
+	figures->diff_ms = Min(figures->diff_ms, run_ms - figures->stage_ms);
+	figures->query_ms = run_ms - figures->diff_ms - figures->stage_ms;
 	figures->diff_ms += load_ms;
 
 	INSTR_TIME_SET_CURRENT(begin);

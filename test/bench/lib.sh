@@ -62,6 +62,9 @@ start_cluster() {
 		CREATE FUNCTION bench.hash_receiver_ms(query text) RETURNS double precision
 		    STRICT LANGUAGE c AS 'hash_receiver';
 		CREATE TABLE bench.measured (what text, value double precision);
+		CREATE VIEW bench.median AS
+		SELECT what, count(*) AS n, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS value
+		FROM bench.measured GROUP BY what;
 	SQL
 }
 
@@ -100,6 +103,20 @@ start_sink() {
 sql() {
 	as_user PAGER='' "$pg_bin/psql" -X -q -At -h "$work/socket" -U postgres -d postgres \
 		-v ON_ERROR_STOP=1 "$@"
+}
+
+# What the figures were measured on, for those who read them.
+describe_machine() {
+	say
+	say "$(sql -c "SELECT 'PostgreSQL ' || current_setting('server_version')"), $(nproc) processors," \
+		"load $(cut -d' ' -f1 /proc/loadavg), $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)"
+}
+
+# The result of a query as a Markdown table.
+markdown() {
+	say
+	sql -P tuples_only=off -P format=unaligned -P fieldsep=' | ' -P footer=off "$@" |
+		awk '{ print "| " $0 " |" } NR == 1 { rule = "|"; for (n = gsub(/[|]/, ""); n >= 0; n--) rule = rule "---|"; print rule }'
 }
 
 # The table that facts are known of: about 111 bytes a row, 177 as JSON.
