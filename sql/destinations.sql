@@ -287,11 +287,11 @@ BEGIN
             DETAIL = format('It belongs to role "%s", and is not shared with you.', pg_get_userbyid(tested.owner)),
             HINT = format('Who manages it can allow it: SELECT signalsmith.share_destination(''dst_%s'', %L).', tested.id, caller);
     END IF;
+    PERFORM signalsmith._refuse_fenced();
     IF signalsmith._manifest_of(tested.connector) ? 'table' THEN
         RETURN QUERY SELECT * FROM signalsmith._test_tables(caller, tested.id);
         RETURN;
     END IF;
-    PERFORM signalsmith._refuse_fenced();
     RETURN QUERY SELECT * FROM signalsmith._probe_destination(tested.id, tested.name, tested.connector,
         signalsmith._manifest_of(tested.connector), tested.config);
 END

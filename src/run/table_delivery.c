@@ -39,8 +39,8 @@
 /* Where a transaction is. */
 typedef enum WritePhase
 {
+	PHASE_OURS,					/* beginning, recording */
 	PHASE_WRITING,				/* statements and triggers of the owner */
-	PHASE_RECORDING,			/* ours */
 	PHASE_COMMITTING			/* a foreign server may still refuse */
 } WritePhase;
 
@@ -143,11 +143,10 @@ static ErrorData *
 try_batch(Delivery *delivery, PendingBatch *pending)
 {
 	MemoryContext context = CurrentMemoryContext;
-	volatile WritePhase phase = PHASE_WRITING;
+	volatile WritePhase phase = PHASE_OURS;
 	ErrorData  *volatile error = NULL;
 	int64		began_ms = monotonic_ms();
 
-	RESUME_CANCEL_INTERRUPTS();
 	PG_TRY();
 	{
 		TargetOutcome *outcomes;
@@ -155,10 +154,13 @@ try_batch(Delivery *delivery, PendingBatch *pending)
 
 		begin_write();
 		outcomes = palloc(pending->count * sizeof(TargetOutcome));
-		bytes = write_batch(delivery, pending, outcomes);
 
-		phase = PHASE_RECORDING;
+		phase = PHASE_WRITING;
+		RESUME_CANCEL_INTERRUPTS();
+		bytes = write_batch(delivery, pending, outcomes);
 		HOLD_CANCEL_INTERRUPTS();
+
+		phase = PHASE_OURS;
 		record_batch(delivery, pending, outcomes, bytes, began_ms);
 
 		phase = PHASE_COMMITTING;
@@ -168,7 +170,7 @@ try_batch(Delivery *delivery, PendingBatch *pending)
 	{
 		/* The error has let go of what was held off. */
 		HOLD_CANCEL_INTERRUPTS();
-		if (phase == PHASE_RECORDING && !is_conflict())
+		if (phase == PHASE_OURS && !is_conflict())
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();

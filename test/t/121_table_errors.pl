@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use Signalsmith::Cluster qw(quote);
 use Test::More;
 
-my $node = Signalsmith::Cluster->start_new('main', conf => "max_prepared_transactions = 2\n");
+my $node = Signalsmith::Cluster->start_new('main');
 $node->sql(q{
 	CREATE ROLE ann LOGIN IN ROLE signalsmith_user;
 	CREATE ROLE bob LOGIN;
@@ -170,6 +170,18 @@ like(errors($run), qr/^update rejected 2 55P03 canceling statement due to lock t
 $holder->query_safe('COMMIT');
 $node->run_is($node->run_sync('locked'), { rows_updated => 1000, rows_failed => 0 }, 'until the next run');
 $holder->quit;
+
+# A deadlock, of which the run is the victim, is over by the next attempt.
+$node->sql(q{ALTER ROLE ann SET deadlock_timeout = '10ms'});
+$node->set("signalsmith.lock_timeout = '1h'");
+$node->sql(q{UPDATE people SET name = name || '.'}, %ann);
+my $other = $node->background_psql('postgres');
+$other->query_safe(q{SET deadlock_timeout = '1h'; BEGIN; UPDATE crm.locked SET name = name WHERE id = 700});
+$id = $node->trigger('locked', %ann);
+$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'signalsmith runner' AND wait_event_type = 'Lock'}) or die;
+$other->query_safe('UPDATE crm.locked SET name = name WHERE id = 1; COMMIT');
+$node->run_is($node->wait_for_run($id), { status => 'completed', rows_updated => 1000, rows_failed => 0 }, 'a deadlock is tried again');
+$other->quit;
 
 # A trigger that runs too long, and one that is cancelled.
 $node->sql(q{
