@@ -118,6 +118,58 @@ async def deep_json(send):
                % (len(body), body))
 
 
+async def accept(send, body):
+    """A 200 whose body is the only thing that is wrong."""
+    await send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+               % (len(body), body))
+
+
+async def json_zero_bytes(send):
+    await accept(send, b"{\"results\": [{\"status\": \"bad\", \"error\": \"a\x00b\"}]}")
+
+
+async def json_escaped_zero(send):
+    await accept(send, b"{\"results\": [{\"status\": \"bad\", \"error\": \"a\\u0000b\\ud800c\"}]}")
+
+
+async def json_invalid_utf8(send):
+    await accept(send, b"{\"results\": [{\"status\": \"bad\", \"error\": \"a\xff\xfe\xc3(b\"}]}")
+
+
+async def json_deep(send):
+    await accept(send, b"{\"results\": " + b"[" * 300000 + b"]" * 300000 + b"}")
+
+
+async def json_long_number(send):
+    await accept(send, b"{\"results\": [{\"status\": " + b"9" * 500000 + b"}]}")
+
+
+async def json_large_exponent(send):
+    await accept(send, b"{\"results\": [{\"status\": 1e999999999}]}")
+
+
+async def json_many_results(send):
+    await accept(send, b"{\"results\": [" + b"{}," * 300000 + b"{}]}")
+
+
+async def json_long_message(send):
+    await accept(send, b"{\"results\": [{\"status\": \"bad\", \"error\": \"" + b"blah " * 180000 + b"\"}]}")
+
+
+async def json_two_documents(send):
+    await accept(send, b"{\"results\": [{\"status\": \"ok\"}]} {\"results\": []}")
+
+
+async def json_byte_order_mark(send):
+    await accept(send, b"\xef\xbb\xbf{\"results\": [{\"status\": \"ok\"}]}")
+
+
+async def json_as_text(send):
+    """Right, under a wrong Content-Type."""
+    body = b"{\"results\": [{\"status\": \"ok\"}]}"
+    await send(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
 async def silence(send):
     await asyncio.sleep(3600)
 
@@ -126,11 +178,8 @@ async def hang_up(send):
     return
 
 
-ANSWERS = {function.__name__: function for function in (
-    huge_body, huge_chunks, endless_headers, endless_header_line, endless_continue, slow_headers,
-    slow_body, gzip_bomb, truncated_chunks, truncated_body, bad_chunk_size, negative_length,
-    no_status_line, binary_noise, status_zero, zero_bytes_in_json, invalid_utf8, deep_json, silence,
-    hang_up)}
+ANSWERS = {name: function for name, function in globals().items()
+           if asyncio.iscoroutinefunction(function) and name not in ("accept", "serve", "read_body", "answer", "main")}
 
 figures = {}
 
