@@ -22,6 +22,14 @@ set_all(Attribution *attribution, OutcomeClass class, const char *code, const ch
 	}
 }
 
+/* A 422 about the idempotency key, which is not about the records. */
+static bool
+is_about_key(const Attribution *attribution)
+{
+	return request_has_header(&attribution->operation->request, "Idempotency-Key") &&
+		strcasestr(attribution->answer->body, "idempoten") != NULL;
+}
+
 /* By status alone, where no rule of the manifest says otherwise. */
 static int
 default_class(const Attribution *attribution)
@@ -67,6 +75,8 @@ default_class(const Attribution *attribution)
 			return attribution->operation->uses_version ? CLASS_CONFLICT : CLASS_REJECT_BATCH;
 		case 413:
 			return CLASS_TOO_LARGE;
+		case 422:
+			return is_about_key(attribution) ? CLASS_KEY_REUSED : CLASS_REJECT_BATCH;
 		case 429:
 			return CLASS_THROTTLED;
 	}

@@ -25,6 +25,7 @@ static const char *const class_names[] = {
 	[CLASS_EXISTS] = "exists",
 	[CLASS_CONFLICT] = "conflict",
 	[CLASS_FATAL] = "fatal",
+	[CLASS_KEY_REUSED] = "key_reused",
 	[CLASS_UNKNOWN] = "unknown",
 	[CLASS_PARTIAL] = "partial"
 };

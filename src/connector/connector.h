@@ -217,6 +217,7 @@ typedef enum OutcomeClass
 	CLASS_EXISTS,				/* create of what exists */
 	CLASS_CONFLICT,				/* stale version */
 	CLASS_FATAL,				/* stop the run */
+	CLASS_KEY_REUSED,			/* it says that our key came with other bytes */
 	CLASS_UNKNOWN				/* sent; nobody knows */
 } OutcomeClass;
 

@@ -478,6 +478,9 @@ extern HeaderList probe_headers_compile(Compiler *compiler, const JsonbValue *ma
 extern void request_compile(Compiler *compiler, const char *path, const JsonbValue *json,
 							const JsonbValue *manifest, RequestSpec *request);
 
+/* Whether each request has that header. */
+extern bool request_has_header(const RequestSpec *request, const char *name);
+
 extern bool request_has_body(const RequestSpec *request, bool is_batch);
 
 /* Raises when something in a request for several is of one of them. */

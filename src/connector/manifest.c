@@ -61,14 +61,9 @@ read_batch(Compiler *compiler, const char *path, const JsonbValue *json,
 static bool
 guess_idempotent(const OperationSpec *operation)
 {
-	const HeaderList *headers = &operation->request.headers;
-
-	if (strcmp(operation->name, "create") != 0 || strcmp(operation->request.method, "PUT") == 0)
-		return true;
-	for (int i = 0; i < headers->count; i++)
-		if (pg_strcasecmp(headers->headers[i].name, "Idempotency-Key") == 0)
-			return true;
-	return false;
+	return strcmp(operation->name, "create") != 0 ||
+		strcmp(operation->request.method, "PUT") == 0 ||
+		request_has_header(&operation->request, "Idempotency-Key");
 }
 
 /* What one answer says of several records cannot be one record's id. */

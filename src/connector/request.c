@@ -422,6 +422,15 @@ read_bodies(Compiler *compiler, const char *path, const JsonbValue *json, Reques
 }
 
 bool
+request_has_header(const RequestSpec *request, const char *name)
+{
+	for (int i = 0; i < request->headers.count; i++)
+		if (pg_strcasecmp(request->headers.headers[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+bool
 request_has_body(const RequestSpec *request, bool is_batch)
 {
 	return request->encoding == ENCODE_NDJSON || request->encoding == ENCODE_CSV ||

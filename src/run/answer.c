@@ -7,11 +7,13 @@
  *
  *	ok, gone_ok				acknowledged
  *	rejected				failed; the others of the batch are not touched
+ *	key_reused				failed, and said to be our fault
  *	exists, conflict		sent once more, with what a lookup finds
  *	reject_batch, too_large	two halves, until the bad record is alone
  *	retry, unknown			the same bytes and key again, later, up to
- *							max_attempts; then failed, outcome unknown.  What is
- *							not idempotent is not repeated when it is unknown
+ *							max_attempts; then failed, outcome unknown, but
+ *							after a 5xx the halves of a batch are tried.  What
+ *							is not idempotent is not repeated when it is unknown
  *	throttled, not sent		again, later: the destination's state, so it counts
  *							against no row
  *	auth					sent once more with another access token, where there
@@ -19,6 +21,9 @@
  *	fatal					nothing further is sent
  */
 #include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/uuid.h"
 
 #include "base/backoff.h"
 #include "run/answer.h"
@@ -57,6 +62,22 @@ static const char *
 describe_code(const Delivery *delivery, const RecordOutcome *outcome)
 {
 	return outcome->code ? delivery_redact(delivery, outcome->code) : NULL;
+}
+
+/*
+ * The destination finds that a key came with other bytes than before.  Keys and
+ * bytes are planned together, so whoever looks into this needs both.
+ */
+static const char *
+describe_reused_key(const Delivery *delivery, const PendingBatch *pending,
+					const HttpAnswer *answer, const RecordOutcome *outcome)
+{
+	return psprintf("the destination says that idempotency key %s came with other data before: %s;"
+					" this is no fault of the record, please report it with the hash of the data,"
+					" which is %016" INT64_MODIFIER "x now and was %016" INT64_MODIFIER "x at the first attempt",
+					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&pending->batch->id))),
+					describe_outcome(delivery, answer, outcome),
+					pending->hash, pending->first_hash);
 }
 
 /*
@@ -113,6 +134,11 @@ settle_records(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answ
 				delivery_fail_record(delivery, pending, i, false, answer->status,
 									 describe_code(delivery, outcome),
 									 describe_outcome(delivery, answer, outcome));
+				break;
+			case CLASS_KEY_REUSED:
+				delivery_fail_record(delivery, pending, i, false, answer->status,
+									 "idempotency_key_reused",
+									 describe_reused_key(delivery, pending, answer, outcome));
 				break;
 			case CLASS_EXISTS:
 			case CLASS_CONFLICT:
@@ -218,6 +244,28 @@ attribute_answer(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 	return delay_ms;
 }
 
+/*
+ * An API that stumbles over one bad record of a batch says no more than 500.
+ * When repeating has not helped, its halves are tried once each, until the
+ * record is alone.
+ */
+static bool
+may_be_one_record(const Delivery *delivery, const PendingBatch *pending,
+				  const HttpAnswer *answer, const RecordOutcome *outcomes)
+{
+	return pending->count > 1 && answer->status >= 500 && may_repeat(delivery, pending) &&
+		outcomes_are(outcomes, pending->count, CLASS_RETRY, CLASS_RETRY);
+}
+
+static void
+try_halves(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer)
+{
+	count_given_up(delivery, pending, answer);
+	pending->attempts = delivery->definition->max_attempts - 1;
+	pending->ambiguous = true;
+	batch_queue_cut(delivery->queue, pending, pending->count / 2);
+}
+
 static void
 act_on_outcomes(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
 				const RecordOutcome *outcomes, int64 not_before_ms)
@@ -230,6 +278,11 @@ act_on_outcomes(Delivery *delivery, PendingBatch *pending, const HttpAnswer *ans
 		outcomes_are(outcomes, pending->count, CLASS_REJECT_BATCH, CLASS_TOO_LARGE))
 	{
 		batch_queue_split(delivery->queue, pending);
+		return;
+	}
+	if (give_up && may_be_one_record(delivery, pending, answer, outcomes))
+	{
+		try_halves(delivery, pending, answer);
 		return;
 	}
 	if (outcomes_are(outcomes, pending->count, CLASS_EXISTS, CLASS_CONFLICT) ||

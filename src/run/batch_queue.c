@@ -195,6 +195,8 @@ copy_batch(BatchQueue *queue, const PendingBatch *batch, int first, int count)
 
 	copy->attempts = batch->attempts;
 	copy->ambiguous = batch->ambiguous;
+	if (count == batch->count)
+		copy->first_hash = batch->first_hash;
 	if (batch->records != NULL)
 	{
 		copy->records = MemoryContextAlloc(copy->context, count * sizeof(int));

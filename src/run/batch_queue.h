@@ -46,6 +46,8 @@ typedef struct PendingBatch
 	bool		ambiguous;		/* some attempt may have arrived */
 	int64		token_generation;	/* of the access token it was sent with */
 	bool		token_refused;	/* such a one, the last time */
+	uint64		first_hash;		/* of the body, at the first attempt; 0: none yet */
+	uint64		hash;			/* at the latest */
 	int64		not_before_ms;	/* monotonic */
 	bool		parked;			/* waits, or waited, for its partition */
 	Batch	   *batch;			/* as it was rendered last */

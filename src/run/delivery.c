@@ -21,6 +21,7 @@
 #include "base/backoff.h"
 #include "base/fault.h"
 #include "base/idempotency.h"
+#include "plan/xxh3.h"
 #include "run/answer.h"
 #include "run/delivery_setup.h"
 #include "run/delivery_state.h"
@@ -91,6 +92,15 @@ make_batch(const PendingBatch *pending)
 	return batch;
 }
 
+/* For the case that the destination finds them changed. */
+static void
+note_hash(PendingBatch *pending, const HttpRequest *request)
+{
+	pending->hash = XXH3_64bits(request->body, request->body != NULL ? request->body_length : 0);
+	if (pending->first_hash == 0)
+		pending->first_hash = pending->hash;
+}
+
 static void
 send_batch(Delivery *delivery, PendingBatch *pending)
 {
@@ -102,6 +112,7 @@ send_batch(Delivery *delivery, PendingBatch *pending)
 						 &request, &error))
 	{
 		request.timeout_ms = delivery->definition->timeout_ms;
+		note_hash(pending, &request);
 		pending->attempts++;
 		token_note_sent(delivery, pending);
 		dlist_push_tail(&delivery->in_flight, &pending->node);

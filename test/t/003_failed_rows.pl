@@ -106,6 +106,33 @@ like($node->sql_error("SELECT signalsmith.retry_rows('$retry->{id}')"),
 	qr/run "$retry->{id}" has no failed rows\nDETAIL:  Its status is "completed".\nHINT:  SELECT signalsmith.trigger_sync/,
 	'and so is a run without failed rows');
 
+# --- all of them
+create('all_poison', 16, config => { batch_size => 16 });
+$recorder->rules({ status => 400, body => { error => 'no' } });
+$run = $node->run_sync('all_poison');
+$node->run_is($run, { status => 'completed', rows_created => 0, rows_failed => 16, requests => 31 }, 'a batch of poison rows fails row by row');
+$recorder->reset;
+
+# --- a row that makes the API stumble: the batch is repeated first, then halved
+create('stumbling', 100, config => { batch_size => 100 }, options => { max_attempts => 2 });
+$recorder->rules({ poison => [ { id => 42 } ], status => 500, body => { error => 'internal error' } });
+$run = $node->run_sync('stumbling');
+$node->run_is($run, { status => 'completed', rows_created => 99, rows_failed => 1 }, 'a row that makes a 500 fails alone');
+cmp_ok($run->{requests}, '<=', 2 + 2 * 7, 'found in at most 2 log2 n further requests');
+@errors = $node->row_errors($run->{id});
+is_deeply([ map { @$_{qw(outcome http_status)}, $_->{key}{id} } @errors ], [ 'unknown', 500, 42 ], 'it is the right one, of unknown outcome');
+my @stumbling = $recorder->history;
+is($stumbling[1]{headers}{'idempotency-key'}, $stumbling[0]{headers}{'idempotency-key'}, 'the batch was repeated before it was halved');
+$node->check_delivery($recorder, whole('stumbling'), 'the others arrived once', run => $run->{id});
+
+# --- a destination that stumbles over everything is not asked about every row
+create('broken', 1000, config => { batch_size => 1000 }, options => { max_attempts => 2 });
+$recorder->rules({ status => 500 });
+$run = $node->run_sync('broken');
+$node->run_is($run, { status => 'failed', rows_created => 0 }, 'without an end to it the run fails');
+like($run->{error}, qr/^10 batches in a row failed.*500/, 'and says why');
+cmp_ok($run->{requests}, '<', 20, 'after a few requests');
+
 # --- many reasons, the most frequent first
 create('reasons', 60, config => { batch_size => 100 });
 $recorder->rules({ poison => [ { id => 5 } ], body => { error => 'bad' } }, { reject => [ map { { id => $_ } } 21 .. 60 ] });

@@ -90,11 +90,18 @@ $node->run_is($run, { status => 'completed', rows_created => 3, rows_failed => 0
 is_deeply(\@keys, [ ($keys[0]) x 3 ], '409: under one key');
 is_deeply([ headers('signalsmith-attempt') ], [ 1, 2, 3 ], '409: as further attempts');
 
-# --- a destination that says that we reused a key: row by row, in its own words
+# --- a destination that says that we reused a key: that is no fault of the rows
 $run = run_with_rules('reused key', 'things',
-	[ { status => 422, body => { error => 'idempotency key reused with another payload' } } ], config => { batch_size => 10 });
-$node->run_is($run, { status => 'completed', rows_created => 0, rows_failed => 3 }, '422: the rows fail');
-is_deeply([ map { [ @$_{qw(outcome http_status)} ] } $node->row_errors($run->{id}) ], [ ([ 'rejected', 422 ]) x 3 ], '422: as rejected');
-like(($node->row_errors($run->{id}))[0]{message}, qr/idempotency key reused/, '422: with the words of the destination');
+	[ { nth => 1, status => 503 }, { nth => 2, status => 422, body => { error => 'idempotency key reused with another payload' } } ], config => { batch_size => 10 });
+$node->run_is($run, { status => 'completed', rows_created => 0, rows_failed => 3, requests => 2 }, '422: the rows fail, and are not looked for one by one');
+my @errors = $node->row_errors($run->{id});
+is_deeply([ map { [ @$_{qw(outcome http_status code)} ] } @errors ], [ ([ 'rejected', 422, 'idempotency_key_reused' ]) x 3 ], '422: for a reason of its own');
+like($errors[0]{message}, qr/idempotency key reused with another payload/, '422: with the words of the destination');
+@keys = headers('idempotency-key');
+like($errors[0]{message}, qr/key $keys[0] /, '422: with the key');
+my ($now, $then) = $errors[0]{message} =~ /([0-9a-f]{16}) now and was ([0-9a-f]{16}) at/;
+is($now, $then, '422: and with the hashes of what was sent, which agree');
+$node->run_is($node->run_sync('reused key'), { status => 'completed', rows_created => 3, rows_failed => 0 }, '422: the next run has a key of its own');
+isnt((headers('idempotency-key'))[-1], $keys[0], '422: which is another one');
 
 done_testing();

@@ -1,0 +1,78 @@
+# The memory of a runner that delivers does not grow with what it delivers: with rows,
+# with requests that fail, with requests that are repeated.  Rows of the first part:
+# SIGNALSMITH_SOAK_ROWS, a million if not said.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use List::Util qw(max min sum);
+use PostgreSQL::Test::Utils;
+use Signalsmith::Cluster;
+use Signalsmith::Peer;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $rows = $ENV{SIGNALSMITH_SOAK_ROWS} // 1_000_000;
+my $node = Signalsmith::Cluster->start_new('main', conf => "log_statement = none\nsignalsmith.max_attempts = 50\nautovacuum = off\nmax_wal_size = 4GB\n");
+my $nginx = Signalsmith::Peer->start_nginx('split_clients $request_id $fails { 50% 1; * ""; }', <<'SERVER');
+client_max_body_size 0;
+location /fine { return 200 '{}'; }
+location /bad { return 400 '{"error": "this record is not to our liking"}'; }
+location /moody { if ($fails) { return 500 '{}'; } return 200 '{}'; }
+SERVER
+
+# Kilobytes that a process has for itself; what it shares with others is not counted.
+sub private_memory
+{
+	my ($pid) = @_;
+	open my $file, '<', "/proc/$pid/status" or return;
+	my ($size) = map { /^RssAnon:\s+(\d+)/ } <$file>;
+	return $size;
+}
+
+# Runs a sync and returns its run and the memory of the runner while it delivered.
+sub watch
+{
+	my ($name) = @_;
+	my $id = $node->trigger($name);
+	my @sizes;
+	while ($node->sql("SELECT status FROM signalsmith.runs WHERE id = '$id'") =~ /queued|running/)
+	{
+		my $pid = $node->sql("SELECT runner_pid FROM signalsmith.run WHERE 'run_' || id = '$id' AND phase = 'deliver'");
+		my $size = $pid && private_memory($pid);
+		push @sizes, $size if $size;
+		sleep 0.2;
+	}
+	return ($node->wait_for_run($id), @sizes);
+}
+
+# One test: in the second half of the delivery no more than in the quarter before.
+sub is_flat
+{
+	my ($name, @sizes) = @_;
+	my $before = max(@sizes[ @sizes / 4 .. @sizes / 2 - 1 ]);
+	my $after = max(@sizes[ @sizes / 2 .. $#sizes ]);
+	note sprintf '%s: %d samples, %d to %d kB', $name, scalar @sizes, min(@sizes), max(@sizes);
+	cmp_ok($after - $before, '<', 1024 + $before / 20, "$name: memory stays as it is")
+	  or diag(join ' ', @sizes[ map { $_ * $#sizes / 20 } 0 .. 20 ]);
+	return;
+}
+
+for my $case (
+	[ 'rows', '/fine', $rows, 1000, 'rows_created' ],
+	[ 'requests', '/fine', 50_000, 1, 'rows_created' ],
+	[ 'failing requests', '/bad', 10_000, 1, 'rows_failed' ],
+	[ 'failing batches', '/bad', 10_000, 100, 'rows_failed' ],
+	[ 'repeated requests', '/moody', 20_000, 1, 'rows_created' ])
+{
+	my ($name, $path, $count, $batch_size, $figure) = @$case;
+	$node->create_webhook_sync(
+		name => $name, query => "SELECT i AS id, 'person' || i || '\@example.com' AS email FROM generate_series(1, $count) AS i",
+		primary_key => 'id', url => $nginx->url . $path, config => { batch_size => $batch_size }, options => { max_in_flight => 8 });
+	my ($run, @sizes) = watch($name);
+	is($run->{$figure}, $count, "$name: $figure");
+	is_flat($name, @sizes);
+}
+
+done_testing();
