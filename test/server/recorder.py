@@ -1,8 +1,8 @@
 """A destination for tests: an HTTP server that records, applies and misbehaves.
 
-    recorder.py [--forget-keys] [--certificate FILE --key FILE [--tls-maximum 1.1]]
+    recorder.py [--forget-keys] [--certificate FILE --key FILE [--tls-maximum 1.1]] [--port PORT]
 
-It serves two ports of 127.0.0.1, both chosen by the system, and says which in its
+It serves two ports of 127.0.0.1, chosen by the system if not said, and says which in its
 first line of output: {"port": ..., "control": ...}.  It ends when its standard
 input does, so it never outlives the test that started it.
 
@@ -451,11 +451,11 @@ class Control:
         return respond({})
 
 
-async def listen(application, tls=None):
-    """Serves on a free port of the loopback interface; returns the port."""
+async def listen(application, tls=None, port=0):
+    """Serves on a port of the loopback interface, a free one if not said; returns it."""
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls, backlog=1024)
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls, backlog=1024)
     await site.start()
     return site._server.sockets[0].getsockname()[1]
 
@@ -470,14 +470,14 @@ def tls_context(options):
     return tls
 
 
-async def run(server, control, tls=None):
+async def run(server, control, tls=None, port=0):
     """Serves both ports, says which they are, and ends with the standard input."""
     application = web.Application(client_max_size=1 << 30)
     application.router.add_route("*", "/{path:.*}", server.handle)
     control_application = web.Application(client_max_size=1 << 30)
     control_application.add_routes(control.routes())
 
-    ports = {"port": await listen(application, tls), "control": await listen(control_application)}
+    ports = {"port": await listen(application, tls, port), "control": await listen(control_application)}
     print(json.dumps(ports), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
     os._exit(0)
@@ -489,13 +489,14 @@ async def main():
     parser.add_argument("--key")
     parser.add_argument("--tls-maximum", choices=("1.0", "1.1", "1.2", "1.3"), default="1.3")
     parser.add_argument("--forget-keys", action="store_true")
+    parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
     tls = None
     if options.certificate:
         tls = tls_context(options)
 
     destination = Destination(remember_keys=not options.forget_keys)
-    await run(Server(destination), Control(destination), tls)
+    await run(Server(destination), Control(destination), tls, options.port)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ use Time::HiRes qw(sleep);
 
 my $rows = $ENV{SIGNALSMITH_SOAK_ROWS} // 1_000_000;
 my $node = Signalsmith::Cluster->start_new('main', conf => "log_statement = none\nsignalsmith.max_attempts = 50\nautovacuum = off\nmax_wal_size = 4GB\n");
-my $nginx = Signalsmith::Peer->start_nginx('split_clients $request_id $fails { 50% 1; * ""; }', <<'SERVER');
+my $nginx = Signalsmith::Peer->start_nginx('split_clients $request_id $fails { 20% 1; * ""; }', <<'SERVER');
 client_max_body_size 0;
 location /fine { return 200 '{}'; }
 location /bad { return 400 '{"error": "this record is not to our liking"}'; }

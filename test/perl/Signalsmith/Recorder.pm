@@ -22,7 +22,7 @@ my $directory = abs_path(dirname(__FILE__) . '/../../server');
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 
 # Starts a recorder; options are passed on: (certificate => file, key => file,
-# 'tls-maximum' => '1.1'), (forget_keys => 1).
+# 'tls-maximum' => '1.1'), (forget_keys => 1), (port => PORT).
 sub start
 {
 	my ($class, %options) = @_;
