@@ -115,12 +115,14 @@ on_connected(void *arg, char *remote_address, char *local_address,
 
 /*
  * What is the same for every request.  Nothing is left to defaults that depend
- * on the environment, a file in somebody's home or a future release.
+ * on the environment, a file in somebody's home or a future release; so false,
+ * when libcurl could not remember one of these, must keep the handle from use.
  */
-static void
+static bool
 set_constant_options(Transfer *transfer)
 {
 	CURL	   *easy = transfer->easy;
+	bool		done = true;
 
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
@@ -138,9 +140,9 @@ set_constant_options(Transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	done &= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	done &= curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK;
 	curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	curl_easy_setopt(easy, CURLOPT_HTTPAUTH, (long) CURLAUTH_NONE);
 	curl_easy_setopt(easy, CURLOPT_HSTS_CTRL, 0L);
@@ -152,12 +154,13 @@ set_constant_options(Transfer *transfer)
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	if (setting_ca_file != NULL && setting_ca_file[0] != '\0')
 	{
-		curl_easy_setopt(easy, CURLOPT_CAINFO, setting_ca_file);
+		done &= curl_easy_setopt(easy, CURLOPT_CAINFO, setting_ca_file) == CURLE_OK;
 		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	}
 	curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long) MAX_CONNECTION_LIFETIME);
+	return done;
 }
 
 void
@@ -178,32 +181,33 @@ free_transfers(dlist_head *list)
 		free_transfer(dlist_container(Transfer, node, dlist_pop_head_node(list)));
 }
 
+/* It may be unusable, for want of memory: then it is there to say so. */
 static Transfer *
 new_transfer(Transport *transport)
 {
 	Transfer   *transfer = calloc(1, sizeof(Transfer));
 
-	if (transfer != NULL)
-	{
-		transfer->transport = transport;
-		transfer->easy = curl_easy_init();
-		transfer->url = curl_url();
-		if (transfer->easy != NULL && transfer->url != NULL)
-		{
-			set_constant_options(transfer);
-			return transfer;
-		}
-		free_transfer(transfer);
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_OUT_OF_MEMORY),
-			 errmsg("out of memory")));
+	if (transfer == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	transfer->transport = transport;
+	transfer->easy = curl_easy_init();
+	transfer->url = curl_url();
+	transfer->unusable = transfer->easy == NULL || transfer->url == NULL ||
+		!set_constant_options(transfer);
+	return transfer;
 }
 
 /* Gives a transfer back; big buffers go. */
 void
 recycle_transfer(Transfer *transfer)
 {
+	if (transfer->unusable)
+	{
+		free_transfer(transfer);
+		return;
+	}
 	curl_slist_free_all(transfer->headers);
 	transfer->headers = NULL;
 	if (transfer->body.size > KEEP_BUFFER_SIZE)
@@ -232,6 +236,7 @@ take_idle_transfer(Transport *transport)
 	transfer->head_too_long = false;
 	transfer->body_cut = false;
 	transfer->host_refused = false;
+	transfer->not_started = false;
 	transfer->code = CURLE_OK;
 	return transfer;
 }
@@ -261,29 +266,29 @@ check_request(const HttpRequest *request)
 	}
 }
 
-/*
- * Parses the URL, by the parser that will be used for connecting, and asks
- * whether its host may be asked.  Returns false for an invalid URL.
- */
-bool
+CURLUcode
 set_url(Transfer *transfer, const char *url)
 {
 	char	   *scheme = NULL;
 	char	   *host = NULL;
 	char	   *port = NULL;
-	bool		valid;
+	CURLUcode	code;
 
-	valid = curl_url_set(transfer->url, CURLUPART_URL, url, CURLU_DISALLOW_USER) == CURLUE_OK &&
-		curl_url_get(transfer->url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-		curl_url_get(transfer->url, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-		curl_url_get(transfer->url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-		(strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
-	if (valid)
+	code = curl_url_set(transfer->url, CURLUPART_URL, url, CURLU_DISALLOW_USER);
+	if (code == CURLUE_OK)
+		code = curl_url_get(transfer->url, CURLUPART_SCHEME, &scheme, 0);
+	if (code == CURLUE_OK)
+		code = curl_url_get(transfer->url, CURLUPART_HOST, &host, 0);
+	if (code == CURLUE_OK)
+		code = curl_url_get(transfer->url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+	if (code == CURLUE_OK && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
+		code = CURLUE_UNSUPPORTED_SCHEME;
+	if (code == CURLUE_OK)
 		transfer->host_refused = !egress_host_allowed(scheme, host, atoi(port));
 	curl_free(scheme);
 	curl_free(host);
 	curl_free(port);
-	return valid;
+	return code;
 }
 
 static bool

@@ -19,6 +19,8 @@ result_of(const Transfer *transfer)
 
 	if (transfer->host_refused)
 		return HTTP_REFUSED;
+	if (transfer->not_started)
+		return HTTP_NOT_SENT;
 	if (transfer->code == CURLE_OK || transfer->body_cut)
 		return HTTP_ANSWERED;
 	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &request_size);
@@ -71,7 +73,8 @@ stage_of(const Transfer *transfer)
 	curl_off_t	connected = 0;
 	curl_off_t	secured = 0;
 
-	if (transfer->host_refused || transfer->code == CURLE_COULDNT_RESOLVE_HOST)
+	if (transfer->host_refused || transfer->not_started ||
+		transfer->code == CURLE_COULDNT_RESOLVE_HOST)
 		return HTTP_UNRESOLVED;
 	curl_easy_getinfo(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
 	curl_easy_getinfo(transfer->easy, CURLINFO_CONNECT_TIME_T, &connected);
@@ -94,7 +97,7 @@ error_of(const Transport *transport, const Transfer *transfer)
 		return "the host has a private address, and signalsmith.allow_private_networks is off";
 	if (transfer->out_of_descriptors)
 		return "too many open files";
-	if (transfer->out_of_memory || transfer->code == CURLE_OUT_OF_MEMORY)
+	if (transfer->not_started || transfer->out_of_memory || transfer->code == CURLE_OUT_OF_MEMORY)
 		return "out of memory";
 	if (transfer->head_too_long)
 		return psprintf("the answer's headers are longer than %d kB", HTTP_MAX_HEAD_LENGTH / 1024);
@@ -138,7 +141,7 @@ fill_answer(Transport *transport, const Transfer *transfer)
 	answer->body_length = transfer->body.length;
 	answer->body_cut = transfer->body_cut;
 	answer->resent = transfer->times_sent > 1;
-	if (!transfer->host_refused)
+	if (!transfer->host_refused && !transfer->not_started)
 	{
 		curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 		answer->status = status;

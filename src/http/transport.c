@@ -30,6 +30,9 @@
 #include "http/header.h"
 #include "http/transport_internal.h"
 
+/* When to look after transfers that libcurl has no timer for. */
+#define LOST_TIMER_MS 1000
+
 /* How often the postmaster is looked for while sockets are never idle. */
 #define ROUNDS_PER_FULL_WAIT 64
 
@@ -171,15 +174,38 @@ transport_destroy(Transport *transport)
 
 /* --- starting a request --- */
 
+/* The answer to it is there already. */
+static void
+finish_at_once(Transport *transport, Transfer *transfer)
+{
+	transport->in_flight++;
+	dlist_push_tail(&transport->finished, &transfer->node);
+}
+
+/* For want of memory; that is over some day, and no reason to end a run. */
+static void
+finish_unstarted(Transport *transport, Transfer *transfer)
+{
+	transfer->not_started = true;
+	finish_at_once(transport, transfer);
+}
+
 void
 transport_submit(Transport *transport, const HttpRequest *request, void *tag)
 {
 	Transfer   *transfer;
+	CURLUcode	code;
 
 	check_request(request);
 	transfer = take_idle_transfer(transport);
 	transfer->tag = tag;
-	if (!set_url(transfer, request->url))
+	code = transfer->unusable ? CURLUE_OUT_OF_MEMORY : set_url(transfer, request->url);
+	if (code == CURLUE_OUT_OF_MEMORY)
+	{
+		finish_unstarted(transport, transfer);
+		return;
+	}
+	if (code != CURLUE_OK)
 	{
 		recycle_transfer(transfer);
 		ereport(ERROR,
@@ -189,8 +215,7 @@ transport_submit(Transport *transport, const HttpRequest *request, void *tag)
 	}
 	if (transfer->host_refused)
 	{
-		transport->in_flight++;
-		dlist_push_tail(&transport->finished, &transfer->node);
+		finish_at_once(transport, transfer);
 		return;
 	}
 
@@ -198,10 +223,8 @@ transport_submit(Transport *transport, const HttpRequest *request, void *tag)
 	if (!set_request_options(transfer, request) ||
 		curl_multi_add_handle(transport->multi, transfer->easy) != CURLM_OK)
 	{
-		recycle_transfer(transfer);
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
+		finish_unstarted(transport, transfer);
+		return;
 	}
 	transport->in_flight++;
 	dlist_push_tail(&transport->active, &transfer->node);
@@ -243,6 +266,17 @@ collect_finished(Transport *transport)
 	}
 }
 
+/*
+ * libcurl has a timer while anything is under way, unless memory ran out before
+ * it could say so: then nothing would ever come of a transfer.
+ */
+static void
+watch_over_transfers(Transport *transport)
+{
+	if (transport->deadline < 0 && !dlist_is_empty(&transport->active))
+		transport->deadline = monotonic_ms() + LOST_TIMER_MS;
+}
+
 /* Does what can be done without waiting; returns whether there was anything. */
 static bool
 work(Transport *transport)
@@ -278,6 +312,7 @@ work(Transport *transport)
 	}
 	collect_finished(transport);
 	restore_signals(&saved);
+	watch_over_transfers(transport);
 	return true;
 }
 

@@ -64,6 +64,8 @@ typedef struct Transfer
 	/* Set when it is done. */
 	CURLcode	code;
 	bool		host_refused;	/* never given to libcurl */
+	bool		not_started;	/* nor this, for want of memory */
+	bool		unusable;		/* it could not be made in full */
 } Transfer;
 
 /* A connection's socket in the epoll set; one element a descriptor. */
@@ -103,16 +105,17 @@ struct Transport
 extern void check_request(const HttpRequest *request);
 
 /*
- * A transfer for the next request, out of the idle ones or new; in no list.
- * Raises when memory is out.
+ * A transfer for the next request, out of the idle ones or new; in no list.  It
+ * may be unusable for want of memory.
  */
 extern Transfer *take_idle_transfer(Transport *transport);
 
 /*
  * Parses the URL, by the parser that will be used for connecting, and asks
- * whether its host may be asked.  Returns false for an invalid URL.
+ * whether its host may be asked.  Returns what is wrong with the URL, which may be
+ * that there is no memory for it.
  */
-extern bool set_url(Transfer *transfer, const char *url);
+extern CURLUcode set_url(Transfer *transfer, const char *url);
 
 /* The rest of the request.  Returns false when memory is out. */
 extern bool set_request_options(Transfer *transfer, const HttpRequest *request);
