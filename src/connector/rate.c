@@ -101,7 +101,7 @@ read_limit(Compiler *compiler, const char *path, const JsonbValue *json, RateLim
 	limit->of_rows = rows > 0;
 	limit->amount = Max(requests, rows);
 	limit->period_us = read_duration(compiler, path, json, "per") * 1000;
-	limit->burst = Max(1, read_integer(compiler, path, json, "burst", limit->amount));
+	limit->burst = Max(1, read_integer(compiler, path, json, "burst", Max(1, limit->amount / 2)));
 	limit->operations = read_operations(compiler, path, json);
 	by = read_string(compiler, path, json, "by", false);
 	if (by != NULL)
@@ -283,11 +283,15 @@ partition_counter(const Connector *connector, const RunFacts *run, const Batch *
 	return hash_bytes_extended((unsigned char *) value.data, value.len, limit->identity);
 }
 
-/* What so many take of the period: as many requests of that size fit as the limit allows. */
+/*
+ * How much of the period so many take.  A burst is part of what a period may
+ * have, so that what flows in during one, which is the rest, comes on top.
+ */
 static int64
 cost_us(const RateLimit *limit, int count)
 {
-	int			fitting = Max(1, limit->amount / count);
+	int			flowing_in = limit->amount - (limit->burst - 1);
+	int			fitting = Max(1, flowing_in / count);
 
 	return (limit->period_us + fitting - 1) / fitting;
 }

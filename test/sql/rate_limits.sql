@@ -20,7 +20,7 @@ $$;
 
 SELECT pg_temp.try('{"max_in_flight": 4, "remaining": "X-Left", "wait": ["X-Reset-In", {"header": "X-Ms", "unit": "ms"}, {"body": "$.after"},
     {"if": "$.policy == \"DAILY\"", "fixed": "1h"}, {"fixed": "30s"}],
-    "limits": [{"requests": 5, "per": "1s", "burst": 5}, {"rows": 1800, "per": "1m", "by": "{{row.user}}"}, {"requests": 100, "per": "10s", "op": ["lookup", "delete"]}]}');
+    "limits": [{"requests": 5, "per": "1s", "burst": 2}, {"rows": 1800, "per": "1m", "by": "{{row.user}}"}, {"requests": 100, "per": "10s", "op": ["lookup", "delete"]}]}');
 SELECT pg_temp.try('{"limit": []}');
 SELECT pg_temp.try('{"limits": {"requests": 5}}');
 SELECT pg_temp.try('{"limits": [{"requests": 5}]}');
@@ -29,7 +29,7 @@ SELECT pg_temp.try('{"limits": [{"requests": 5, "per": "0s"}]}');
 SELECT pg_temp.try('{"limits": [{"requests": 0, "per": "1s"}]}');
 SELECT pg_temp.try('{"limits": [{"requests": 5, "rows": 5, "per": "1s"}]}');
 SELECT pg_temp.try('{"limits": [{"per": "1s"}]}');
-SELECT pg_temp.try('{"limits": [{"requests": 5, "per": "1s", "burst": 6}]}');
+SELECT pg_temp.try('{"limits": [{"requests": 5, "per": "1s", "burst": 3}]}');
 SELECT pg_temp.try('{"limits": [{"requests": 5, "per": "1s", "op": "creat"}]}');
 SELECT pg_temp.try('{"limits": [{"requests": 5, "per": "1s", "by": "{{raw.user}}"}]}');
 SELECT pg_temp.try((SELECT jsonb_build_object('limits', jsonb_agg('{"requests": 5, "per": "1s"}'::jsonb)) FROM generate_series(1, 9)));
