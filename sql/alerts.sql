@@ -85,8 +85,9 @@ CREATE FUNCTION signalsmith._alert_text(watching signalsmith.alert, finished sig
         WHEN (watching).condition = 'held' THEN
             format('run_%s is %s: %s', (finished).id, (finished).status, coalesce((finished).error, 'older deletes are held'))
         WHEN (watching).condition = 'slow' THEN
-            format('run_%s took %s, more than %s seconds', (finished).id,
-                justify_interval(date_trunc('second', (finished).finished_at - (finished).started_at)), (watching).options->>'seconds')
+            format('run_%s %s more than %s seconds', (finished).id,
+                coalesce('took ' || date_trunc('second', (finished).finished_at - (finished).started_at) || ',', 'takes'),
+                (watching).options->>'seconds')
         ELSE format('%s rows of run_%s failed; signalsmith.error_summary says why', (finished).rows_failed, (finished).id)
     END;
 COMMENT ON FUNCTION signalsmith._alert_text(signalsmith.alert, signalsmith.run, signalsmith.sync, boolean) IS
@@ -104,7 +105,10 @@ CREATE FUNCTION signalsmith._change_alert(watching signalsmith.alert, finished s
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF fires THEN
-        INSERT INTO signalsmith.alert_firing (alert_id, sync_id) VALUES (watching.id, watched.id);
+        INSERT INTO signalsmith.alert_firing (alert_id, sync_id) VALUES (watching.id, watched.id) ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
     ELSE
         DELETE FROM signalsmith.alert_firing WHERE alert_id = watching.id AND sync_id = watched.id;
     END IF;
@@ -142,6 +146,30 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION signalsmith._judge_alerts(signalsmith.run) IS 'tells what the end of a run changes for alerts';
+
+-- A run need not end for that, and who watches for it wants to know before.
+CREATE FUNCTION signalsmith._tell_slow_runs() RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM signalsmith.alert WHERE condition = 'slow') THEN
+        PERFORM signalsmith._change_alert(a, r, s, true)
+        FROM signalsmith.alert a
+            JOIN signalsmith.sync s ON s.id = coalesce(a.sync_id, s.id)
+            JOIN signalsmith.run r ON r.sync_id = s.id
+        WHERE a.condition = 'slow' AND r.status = 'running'
+            AND extract(epoch FROM clock_timestamp() - r.started_at) > (a.options->>'seconds')::numeric
+            AND NOT EXISTS (SELECT FROM signalsmith.alert_firing f WHERE f.alert_id = a.id AND f.sync_id = s.id)
+            AND NOT signalsmith._delivers_alerts(s.id)
+            AND signalsmith._may_see(a.owner, signalsmith._owner_of('sync', s.id));
+    END IF;
+EXCEPTION
+    WHEN OTHERS THEN
+        RAISE WARNING 'alerts about slow runs could not be told'
+            USING ERRCODE = SQLSTATE, DETAIL = SQLERRM;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._tell_slow_runs() IS
+    'tells of runs under way that take longer than somebody wants; for the scheduler, which looks after runs now and then';
 
 -- What was not delivered is tried again in a minute, then after two, up to an
 -- hour: the sync that delivers has no schedule of its own.

@@ -175,6 +175,7 @@ queue_due_syncs(void)
 
 	transaction_begin();
 	scope_enter(&scope);
+	scope_execute("SELECT signalsmith._tell_slow_runs()", "");
 	scope_execute("SELECT signalsmith._enqueue_due()", "");
 	next = scope_value(0, 1, &isnull);
 	next_due = isnull ? DT_NOEND : DatumGetTimestampTz(next);

@@ -101,10 +101,24 @@ $run = $node->wait_for_run($node->sql("SELECT signalsmith.approve_deletes('$run-
 is((told(6))[5], "people of ann: $run->{id} is completed; no longer held", 'and when none is any more');
 
 $recorder->reset;
-$recorder->rules({ delay => 0.7 });
+$recorder->rules({ delay => 0.7, nth => 1 });
 $node->sql(q{INSERT INTO people VALUES (1, 'one')});
 $run = $node->run_sync('people of ann');
 like((told(7))[6], qr/^people of ann: \Q$run->{id}\E took .*, more than 0.5 seconds/, 'a slow run is told');
+$node->sql(q{UPDATE people SET name = 'uno'});
+is((told(8))[7], "people of ann: $run->{id} is completed; no longer slow", 'and one that is not, after it') if $run = $node->run_sync('people of ann');
+$recorder->reset;
+$recorder->rules({ nth => 1, hold => 1 });
+$node->sql(q{UPDATE people SET name = 'eins'});
+my $running = $node->trigger('people of ann');
+$recorder->wait_for(held => 1);
+$node->wait_until('the run is slow', sub { $node->sql(q{SELECT signalsmith._wake()});
+	$node->sql(q{SELECT firing FROM signalsmith.alerts WHERE condition = 'slow'}) eq 'people of ann' });
+$chat->wait_for(requests => 9);
+is((map { decode_json($_->{body})->{text} } $chat->history)[8], "people of ann: $running takes more than 0.5 seconds", 'and while it is under way');
+$recorder->rules;
+$recorder->release;
+$node->wait_for_run($running);
 
 # --- what could not be delivered is tried again, and is no reason for an alert
 $chat->rules({ status => 503 });
