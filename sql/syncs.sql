@@ -373,6 +373,30 @@ CREATE FUNCTION signalsmith._check_sync(sync_id bigint) RETURNS void
 COMMENT ON FUNCTION signalsmith._check_sync(bigint) IS
     'refuses a stored sync that could not run: mappings, snapshot, connector, mode';
 
+CREATE FUNCTION signalsmith._needed_secrets(sync_id bigint) RETURNS text[]
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_needed_secrets';
+COMMENT ON FUNCTION signalsmith._needed_secrets(bigint) IS
+    'names of the secrets without which a stored sync could send nothing';
+
+-- They may be set later, as after an import; but who forgets it should not learn it at night.
+CREATE FUNCTION signalsmith._warn_of_missing_secrets(sync_id bigint, used_destination bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    destination_name CONSTANT text := (SELECT name FROM signalsmith.destination WHERE id = used_destination);
+    missing text;
+BEGIN
+    FOR missing IN
+        SELECT needed FROM unnest(signalsmith._needed_secrets(sync_id)) AS needed
+        WHERE NOT EXISTS (SELECT FROM signalsmith.secret s WHERE s.destination_id = used_destination AND s.name = needed)
+    LOOP
+        RAISE WARNING 'the secret "%" of destination "%" is not set', missing, destination_name
+            USING HINT = format('Before the first run, use SELECT signalsmith.set_secret(%L, %L, value).', destination_name, missing);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION signalsmith._warn_of_missing_secrets(bigint, bigint) IS
+    'warns of secrets that a new sync needs and that its destination does not have yet';
+
 CREATE FUNCTION signalsmith._check_sync_connector(sync_id bigint) RETURNS void
     LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'signalsmith_check_sync_connector';
 COMMENT ON FUNCTION signalsmith._check_sync_connector(bigint) IS
@@ -535,6 +559,7 @@ BEGIN
             PERFORM signalsmith._raise_name_taken('sync', written.name);
     END;
     PERFORM signalsmith._check_sync(written.id);
+    PERFORM signalsmith._warn_of_missing_secrets(written.id, written.destination_id);
     PERFORM signalsmith._reschedule(written.id);
     PERFORM signalsmith._note_instance();
     PERFORM signalsmith._tell_cron_timezone(written.schedule);

@@ -85,6 +85,9 @@ extern void connector_set_token_placeholder(Connector *connector);
 extern void connector_check_secret(const Connector *connector, const char *name,
 								   const char *value);
 
+/* Names of the secrets without which nothing can be sent, palloc'ed; how many. */
+extern int	connector_needed_secrets(const Connector *connector, const char ***names);
+
 /*
  * Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE when a secret is not set
  * without which nothing can be sent.

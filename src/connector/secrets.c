@@ -88,6 +88,18 @@ connector_check_secret(const Connector *connector, const char *name, const char 
 				 errdetail("%s", fault)));
 }
 
+int
+connector_needed_secrets(const Connector *connector, const char ***names)
+{
+	int			count = 0;
+
+	*names = palloc(Max(connector->secret_count, 1) * sizeof(char *));
+	for (int i = 0; i < connector->secret_count; i++)
+		if (connector->secrets[i].needed)
+			(*names)[count++] = connector->secrets[i].name;
+	return count;
+}
+
 void
 connector_require_secrets(const Connector *connector, const char *destination_name)
 {

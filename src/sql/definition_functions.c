@@ -31,6 +31,7 @@ SQL_FUNCTION(signalsmith_query_inputs);
 SQL_FUNCTION(signalsmith_check_sync);
 SQL_FUNCTION(signalsmith_check_sync_connector);
 SQL_FUNCTION(signalsmith_check_destination);
+SQL_FUNCTION(signalsmith_needed_secrets);
 SQL_FUNCTION(signalsmith_closest);
 
 static void
@@ -199,6 +200,23 @@ signalsmith_check_destination(PG_FUNCTION_ARGS)
 	(void) connector_compile(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 							 PG_GETARG_JSONB_P(1), PG_GETARG_JSONB_P(2), NULL);
 	PG_RETURN_VOID();
+}
+
+/*
+ * _needed_secrets(sync_id bigint) returns text[]: names of the secrets without
+ * which a sync could send nothing.
+ */
+Datum
+signalsmith_needed_secrets(PG_FUNCTION_ARGS)
+{
+	Connector  *connector = connector_of_sync(definition_read(PG_GETARG_INT64(0)));
+	const char **names;
+	int			count = connector_needed_secrets(connector, &names);
+	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = CStringGetTextDatum(names[i]);
+	PG_RETURN_ARRAYTYPE_P(construct_array(elements, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /*
