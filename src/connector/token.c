@@ -317,6 +317,34 @@ read_times(const Block *block, TokenSpec *token)
 		token->margin = DEFAULT_MARGIN;
 }
 
+/* "requires": what of the config a grant needs, though others do without. */
+static void
+check_required(const Block *block)
+{
+	Compiler   *compiler = block->compiler;
+	const char *path = path_member(block->own_path, "requires");
+	JsonbValue	config;
+	JsonbValue	names;
+	JsonbValue	value;
+	JsonbValue *elements;
+	int			count;
+
+	if (!jsonb_member(block->own, "requires", &names))
+		return;
+	if (!jsonb_is_array(&names) || compiler->config == NULL)
+		compiler_fault(compiler, path, NULL, "It must be a list of names in the config.");
+	config = jsonb_root(compiler->config);
+	count = jsonb_elements(&names, &elements);
+	for (int i = 0; i < count && !compiler->of_other_object; i++)
+	{
+		char	   *name = jsonb_plain_text(&elements[i]);
+
+		if (!jsonb_member(&config, name, &value))
+			config_fault(compiler, name, NULL, "Grant \"%s\" requires it.",
+						 grant_names[block->grant]);
+	}
+}
+
 static TokenSpec *
 read_token(const Block *block)
 {
@@ -325,6 +353,7 @@ read_token(const Block *block)
 	const JsonbValue *object = holder(block, "classify", &path);
 	JsonbValue	rules;
 
+	check_required(block);
 	read_proof(block, token);
 	read_url(block, token);
 	read_request(block, token);
@@ -340,7 +369,7 @@ read_token(const Block *block)
 /* --- the whole --- */
 
 static const char *const block_keys[] = {
-	"grant", "url", "method", "headers", "encode", "client", "body", "jwt", "refresh_token",
+	"grant", "requires", "url", "method", "headers", "encode", "client", "body", "jwt", "refresh_token",
 	"classify", "respond", "capture", "ttl", "margin", "grants"
 };
 

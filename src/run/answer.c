@@ -186,6 +186,15 @@ find_class(const RecordOutcome *outcomes, int count, OutcomeClass class)
 	return NULL;
 }
 
+/* A batch waits for so long; if that is too long, there may be no other to learn it. */
+static void
+pause_sending(Delivery *delivery, int64 delay_ms)
+{
+	destination_gate_pause(delivery->gate, delay_ms);
+	if (destination_gate_rest_ms(delivery->gate) > 0)
+		delivery_wait_for_gate(delivery, GATE_LOOK_MS);
+}
+
 /* An answer that says something of the destination, beyond the batch. */
 static void
 heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *answer,
@@ -207,7 +216,7 @@ heed_destination(Delivery *delivery, PendingBatch *pending, const HttpAnswer *an
 							   describe_outcome(delivery, answer, outcome)));
 	if (find_class(outcomes, pending->count, CLASS_THROTTLED) != NULL)
 	{
-		destination_gate_pause(delivery->gate, delay_ms);
+		pause_sending(delivery, delay_ms);
 		pending->attempts--;
 	}
 }
