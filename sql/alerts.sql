@@ -289,6 +289,8 @@ BEGIN
         (SELECT d.name FROM signalsmith.destination d WHERE d.id = used_destination)));
     PERFORM signalsmith._check_name('alert', written.name);
 
+    -- Two first alerts at once would each make a sync.
+    PERFORM FROM signalsmith.destination d WHERE d.id = used_destination FOR NO KEY UPDATE;
     SELECT a.delivery_sync_id INTO written.delivery_sync_id
     FROM signalsmith.alert a JOIN signalsmith.sync s ON s.id = a.delivery_sync_id
     WHERE a.owner = caller AND s.destination_id = used_destination ORDER BY a.id LIMIT 1 FOR KEY SHARE OF a, s;

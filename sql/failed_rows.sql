@@ -22,7 +22,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
             DETAIL = CASE WHEN wrong IS NULL THEN 'The list is empty.'
                           ELSE format('There is a JSON %s where a key should be.', jsonb_typeof(wrong)) END,
-            HINT = 'Write a key as the column "key" of signalsmith.row_errors shows it: {"id": 1}.';
+            HINT = 'Write a key as signalsmith.row_errors and signalsmith.held_deletes() show it: {"id": 1}.';
     END IF;
     RETURN list;
 END

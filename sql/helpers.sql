@@ -168,6 +168,8 @@ BEGIN
                 format('This looks like the id of a %s; ids of a %s look like "%s_1".',
                        other_kind, kind, signalsmith._id_prefix(kind))
             WHEN nearest IS NOT NULL THEN format('Did you mean "%s"?', nearest)
+            WHEN kind = 'run' AND signalsmith._is_visible(caller, 'sync', signalsmith._id_of('sync', ref)) THEN
+                format('This is a sync. Its runs: SELECT * FROM signalsmith.runs WHERE sync = %L.', ref)
             WHEN kind IN ('sync', 'run', 'alert') THEN
                 format('Those that you may see are in the view signalsmith.%ss.', kind)
             ELSE format('Those that you may see are listed by signalsmith.list_%ss().', kind)

@@ -174,6 +174,8 @@ SELECT signalsmith.update_sync('manual', '{"object": "contacts"}');
 SELECT signalsmith.update_model('m', '{"primary_key": ["value"]}');
 ROLLBACK;
 
+-- a sync is no run
+SELECT signalsmith.approve_deletes('manual');
 -- held deletes are released by a run of their own, before anything else looks at the model
 BEGIN;
 SELECT pg_temp.claim(signalsmith.trigger_sync('manual')) AS lease;
