@@ -8,7 +8,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use List::Util qw(max min sum);
 use PostgreSQL::Test::Utils;
-use Signalsmith::Cluster;
+use Signalsmith::Cluster qw(quote);
 use Signalsmith::Peer;
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -59,6 +59,16 @@ sub is_flat
 	return;
 }
 
+# Requests that wait for the turn of their channel, of which there are many.
+$node->sql(q{SELECT signalsmith.create_destination('channels', 'http', } . quote({
+		base_url => $nginx->url . '/fine', rate => { limits => [ { requests => 10, per => '1s', by => '{{row.channel}}' } ] },
+		operations => { upsert => { request => { method => 'POST' } } } }) . q{);
+	SELECT signalsmith.create_model('channels', 'SELECT i AS id, i / 100 AS channel FROM generate_series(1, 50000) AS i', '{id}');
+	SELECT signalsmith.create_sync('channels', 'channels', 'channels', options => '{"max_in_flight": 8}')});
+my ($run, @sizes) = watch('channels');
+is($run->{rows_created}, 50000, 'channels: rows_created');
+is_flat('channels', @sizes);
+
 for my $case (
 	[ 'rows', '/fine', $rows, 1000, 'rows_created' ],
 	[ 'requests', '/fine', 50_000, 1, 'rows_created' ],
@@ -70,7 +80,7 @@ for my $case (
 	$node->create_webhook_sync(
 		name => $name, query => "SELECT i AS id, 'person' || i || '\@example.com' AS email FROM generate_series(1, $count) AS i",
 		primary_key => 'id', url => $nginx->url . $path, config => { batch_size => $batch_size }, options => { max_in_flight => 8 });
-	my ($run, @sizes) = watch($name);
+	($run, @sizes) = watch($name);
 	is($run->{$figure}, $count, "$name: $figure");
 	is_flat($name, @sizes);
 }

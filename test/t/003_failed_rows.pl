@@ -177,6 +177,17 @@ $run = $node->run_sync('unknown');
 $node->run_is($run, { status => 'completed', rows_failed => 0, rows_unchanged => 0 }, 'the next run sends them again');
 is($recorder->figures->{records}, 3, 'and they are there');
 
+# --- first doubt, then a definite refusal: only then the batch is split
+create('doubtful', 10, config => { batch_size => 10 }, options => { timeout_seconds => 1 });
+$recorder->rules({ nth => 1, delay => 3 }, { poison => [ { id => 4 } ] });
+$run = $node->run_sync('doubtful');
+$node->run_is($run, { status => 'completed', rows_created => 9, rows_failed => 1 }, 'after a timeout the bad row is found as well');
+@requests = $recorder->history;
+is($requests[1]{headers}{'idempotency-key'}, $requests[0]{headers}{'idempotency-key'}, 'the batch is repeated first, under the same key');
+is($requests[1]{body_hash}, $requests[0]{body_hash}, 'with the same bytes');
+isnt($requests[2]{headers}{'idempotency-key'}, $requests[0]{headers}{'idempotency-key'}, 'what it is split into has other keys');
+$node->check_delivery($recorder, whole('doubtful'), 'the others arrived once', run => $run->{id});
+
 # --- a newer version never overtakes
 create('newer', 1, options => { timeout_seconds => 1, max_attempts => 1 });
 $recorder->rules({ phase => 'before_read', delay => 2 });

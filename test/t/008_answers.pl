@@ -134,6 +134,18 @@ for my $case ([ 'connection refused', $url ], [ 'unknown host', 'http://nowhere.
 	is($node->sync($name)->{rows_in_snapshot}, 0, "$what: the snapshot is empty");
 }
 
+# --- nobody there at first: that is no attempt of any row
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+$sync = fresh_sync(url => "http://127.0.0.1:$port/hook");
+$run = $node->trigger($sync);
+$node->poll_query_until('postgres', "SELECT phase = 'deliver' FROM signalsmith.run WHERE 'run_' || id = '$run'") or die;
+my $late = Signalsmith::Recorder->start(port => $port);
+$late->rules({ reject => [ { id => 2 } ] });
+$run = $node->wait_for_run($run);
+$node->run_is($run, { status => 'completed', rows_created => 2, rows_failed => 1 }, 'a destination that comes late gets its rows');
+is(($node->row_errors($run->{id}))[0]{attempts}, 1, 'what was not sent does not count as an attempt');
+is(($late->history)[0]{headers}{'signalsmith-attempt'}, 1, 'nor is it told as one');
+
 # --- a connection that dies when it is reused: one change, one key
 $sync = fresh_sync(config => { batch_size => 1 }, options => { max_in_flight => 1 });
 $recorder->rules({ nth => 2, phase => 'after_apply', drop => 1 });
