@@ -102,8 +102,27 @@ $node->sql(q{INSERT INTO odd VALUES (1, 'a', 'NaN')});
 $node->run_is($node->run_sync('odd'), { rows_failed => 5, rows_processed => 6, rows_unchanged => 1 }, 'unless their key comes twice');
 is($node->sql(q{SELECT row_count FROM signalsmith.preview_counts('odd') WHERE outcome = 'skipped'}), 0, 'nothing is counted twice');
 
+# --- with a snapshot that does not fit into memory, and keys that are hashed
+$node->sql(q{CREATE TABLE many (id text PRIMARY KEY, name text);
+	INSERT INTO many SELECT 'k' || i, 'name ' || i FROM generate_series(1, 6000) AS i});
+$node->create_webhook_sync(name => 'many', mode => 'mirror', query => 'SELECT * FROM many', primary_key => 'id',
+	url => $recorder->url('/many'), config => { batch_size => 500 });
+$node->set("signalsmith.diff_mem = '64kB'");
+$recorder->rules({ reject => [ map { { id => "k$_" } } 10, 2000, 4000 ] });
+$node->run_is($node->run_sync('many'), { rows_created => 5997, rows_failed => 3 }, 'three of many rows are refused');
+$node->sql(q{UPDATE many SET name = 'new' WHERE id IN ('k10', 'k500')});
+$recorder->rules({ reject => [ map { { id => "k$_" } } 10, 500, 2000, 3000, 4000 ] });
+$node->sql(q{DELETE FROM many WHERE id = 'k3000'});
+$run = $node->run_sync('many');
+$node->run_is($run, { rows_failed => 5, rows_unchanged => 5995 }, 'then an update and a delete, too');
+is($node->sql("SELECT signalsmith.skip_rows('$run->{id}')"), 5, 'all can be skipped');
+$node->run_is($node->run_sync('many'), { rows_failed => 0, rows_unchanged => 5995, requests => 0 }, 'and are');
+$node->sql(q{UPDATE many SET name = 'newer' WHERE id IN ('k10', 'k2000')});
+$node->run_is($node->run_sync('many'), { rows_failed => 2, rows_unchanged => 5995 }, 'until they change');
+$recorder->rules;
+
 # --- they go with their sync
-$node->sql(q{SELECT signalsmith.reset_sync('odd')});
+$node->sql(q{SELECT signalsmith.reset_sync(name) FROM signalsmith.syncs});
 is(skipped(), '', 'reset_sync forgets what was skipped');
 
 done_testing();
