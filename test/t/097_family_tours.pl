@@ -1,4 +1,5 @@
-# The tours of the families of connectors, which send nothing, print what they say.
+# The tours of the families of connectors, which send nothing, print what they say, and
+# so does the list of connectors in the README.
 use strict;
 use warnings;
 
@@ -22,5 +23,6 @@ $node->sql('CREATE DATABASE shop; CREATE ROLE ann LOGIN');
 $node->sql('CREATE EXTENSION signalsmith; GRANT signalsmith_user TO ann; GRANT CREATE ON SCHEMA public TO ann', database => 'shop');
 
 Signalsmith::Transcript::check_document("tour-$_") for qw(crm engagement analytics audiences search streams messaging);
+Signalsmith::Transcript::check_document('../README');
 
 done_testing();
