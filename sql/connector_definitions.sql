@@ -82,7 +82,9 @@ CREATE FUNCTION signalsmith._example_config(manifest jsonb) RETURNS jsonb
             WHEN value->>'format' = 'url' THEN '"https://example.com"'
             ELSE '"example"' END), '{}')
         FROM jsonb_each(CASE WHEN jsonb_typeof(manifest->'config') = 'object' THEN manifest->'config' ELSE '{}' END)
-        WHERE value->'required' = 'true' AND NOT value ? 'default' AND value->'secret' IS DISTINCT FROM 'true');
+        WHERE NOT value ? 'default' AND value->'secret' IS DISTINCT FROM 'true'
+            AND (value->'required' = 'true' OR jsonb_path_exists(manifest,
+                '$.auth.token.grants.*.requires[*] ? (@ == $name)', jsonb_build_object('name', key))));
 COMMENT ON FUNCTION signalsmith._example_config(jsonb) IS 'a config with made-up values that a manifest accepts';
 
 CREATE FUNCTION signalsmith._check_manifest(connector_name text, manifest jsonb) RETURNS void

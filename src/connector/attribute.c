@@ -117,7 +117,7 @@ capture_existing(Attribution *attribution)
 	if (json == NULL && !answer->body_cut && answer->body_length > 0)
 		json = answer_decode(DECODE_JSON, answer->body, answer->body_length);
 	attribution->outcomes[0].id =
-		capture_value(attribution->operation->respond.existing_id, json, answer);
+		capture_value(attribution->operation->respond.existing_id, json, answer, -1);
 }
 
 /* An answer that came, complete or cut by us. */

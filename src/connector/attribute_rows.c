@@ -35,8 +35,8 @@ set_row(Attribution *attribution, int index, const ResultList *list, Jsonb *resu
 		class = list->class;
 	attribution->named[index] = true;
 	outcome->class = class_of_batch(class, 1);
-	outcome->id = capture_value(list->id, result, attribution->answer);
-	outcome->version = capture_value(list->version, result, attribution->answer);
+	outcome->id = capture_value(list->id, result, attribution->answer, attribution->place);
+	outcome->version = capture_value(list->version, result, attribution->answer, attribution->place);
 	if (attribution->operation->is_lookup)
 		check_found(outcome);
 	outcome->code = NULL;
@@ -228,6 +228,7 @@ apply_results(Attribution *attribution, const ResultList *list, const JsonbValue
 		int			name_count;
 		int			index;
 
+		attribution->place = i;
 		if (rows->mode == ATTRIBUTE_POSITIONAL)
 		{
 			set_row(attribution, i, list, result, NULL);
@@ -344,8 +345,8 @@ capture_from_answer(Attribution *attribution, RecordOutcome *outcome)
 {
 	const RowsSpec *rows = &attribution->operation->respond.rows;
 
-	outcome->id = capture_value(rows->id, attribution->json, attribution->answer);
-	outcome->version = capture_value(rows->version, attribution->json, attribution->answer);
+	outcome->id = capture_value(rows->id, attribution->json, attribution->answer, -1);
+	outcome->version = capture_value(rows->version, attribution->json, attribution->answer, -1);
 	if (attribution->operation->is_lookup)
 		check_found(outcome);
 }

@@ -18,6 +18,7 @@ typedef struct Attribution
 	Jsonb	   *json;			/* the decoded body, or NULL */
 	RecordOutcome *outcomes;
 	bool	   *named;			/* rows that a result has named */
+	int			place;			/* among the results, of the one that is read */
 } Attribution;
 
 /* The same for all records. */

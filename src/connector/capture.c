@@ -25,8 +25,9 @@ static void
 compile_part(Compiler *compiler, const char *path, const JsonbValue *json, bool whole_answer,
 			 CapturePart *part)
 {
-	static const char *const keys[] = {"path", "header", "segment"};
+	static const char *const keys[] = {"path", "header", "segment", "place"};
 	JsonbValue	segment;
+	JsonbValue	place;
 	char	   *expression;
 
 	if (json->type == jbvString)
@@ -35,6 +36,15 @@ compile_part(Compiler *compiler, const char *path, const JsonbValue *json, bool 
 		return;
 	}
 	check_keys(compiler, path, json, keys, lengthof(keys));
+	if (jsonb_member(json, "place", &place))
+	{
+		part->is_place = true;
+		part->first_place = atoi(jsonb_plain_text(&place));
+		if (place.type != jbvNumeric || whole_answer)
+			compiler_fault(compiler, path_member(path, "place"), NULL,
+						   "It must be the number of the first result, and only results have one.");
+		return;
+	}
 	part->header = read_string(compiler, path, json, "header", false);
 	expression = read_string(compiler, path, json, "path", false);
 	if ((part->header == NULL) == (expression == NULL))
@@ -130,10 +140,16 @@ append_text(StringInfo out, const CapturePart *part, const char *text, size_t le
 }
 
 static bool
-append_part(StringInfo out, const CapturePart *part, Jsonb *json, const HttpAnswer *answer)
+append_part(StringInfo out, const CapturePart *part, Jsonb *json, const HttpAnswer *answer,
+			int place)
 {
 	JsonbValue	value;
 
+	if (part->is_place)
+	{
+		appendStringInfo(out, "%d", place + part->first_place);
+		return place >= 0;
+	}
 	if (part->header != NULL)
 	{
 		size_t		length;
@@ -151,7 +167,7 @@ append_part(StringInfo out, const CapturePart *part, Jsonb *json, const HttpAnsw
 }
 
 Slice
-capture_value(const Capture *capture, Jsonb *json, const HttpAnswer *answer)
+capture_value(const Capture *capture, Jsonb *json, const HttpAnswer *answer, int place)
 {
 	StringInfoData out;
 	Slice		nothing = {"", 0};
@@ -168,7 +184,7 @@ capture_value(const Capture *capture, Jsonb *json, const HttpAnswer *answer)
 										 strlen(capture->parts[i].name));
 			appendStringInfoChar(&out, ':');
 		}
-		if (!append_part(&out, &capture->parts[i], json, answer))
+		if (!append_part(&out, &capture->parts[i], json, answer, place))
 			return nothing;
 	}
 	if (capture->is_object)

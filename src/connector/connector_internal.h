@@ -76,6 +76,8 @@ typedef struct CapturePart
 	JsonPath   *path;			/* in the answer, or the row's result */
 	char	   *header;			/* or this header */
 	int			segment;		/* of a path or URL there; 0: all of it */
+	bool		is_place;		/* or the result's place among the results */
+	int			first_place;	/* of the first one */
 } CapturePart;
 
 typedef struct Capture
@@ -130,8 +132,12 @@ extern Capture *capture_compile(Compiler *compiler, const char *path,
 								const JsonbValue *json, const char *name,
 								bool whole_answer);
 
-/* JSON in UTF-8, palloc'ed; empty when there is none.  capture may be NULL. */
-extern Slice capture_value(const Capture *capture, Jsonb *json, const HttpAnswer *answer);
+/*
+ * JSON in UTF-8, palloc'ed; empty when there is none.  capture may be NULL; place
+ * is the result's among the results, from 0, or -1.
+ */
+extern Slice capture_value(const Capture *capture, Jsonb *json, const HttpAnswer *answer,
+						   int place);
 
 /*
  * An answer's body as jsonb, in the server's encoding; NULL when it is not what

@@ -57,6 +57,10 @@ extern bool apply_iso(Value *value, Slice text, const Value *arguments,
 extern bool apply_date(Value *value, Slice text, const Value *arguments,
 					   int argument_count, const char **error);
 
+/* function_mail.c */
+extern bool apply_gmail(Value *value, Slice text, const Value *arguments,
+						int argument_count, const char **error);
+
 /* function_object.c */
 extern bool apply_only(Value *value, Slice text, const Value *arguments,
 					   int argument_count, const char **error);

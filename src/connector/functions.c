@@ -502,6 +502,7 @@ static const Function functions[] = {
 	{"epoch", 0, 0, false, apply_epoch},
 	{"epoch_ms", 0, 0, false, apply_epoch_ms},
 	{"first", 0, 0, true, apply_first},
+	{"gmail", 0, 0, false, apply_gmail},
 	{"hmac", 1, 2, false, apply_hmac},
 	{"iso", 0, 0, false, apply_iso},
 	{"join", 0, 1, true, apply_join},

@@ -46,7 +46,11 @@ read_batch(Compiler *compiler, const char *path, const JsonbValue *json,
 		operation->max_records = read_integer(compiler, path, &batch, "max_records",
 											  MAX_BATCH_RECORDS);
 	}
-	if (!request->takes_many && operation->max_records > 1)
+	/* A lookup may ask for everything there is. */
+	if (operation->is_lookup && !request->takes_many && request->body == NULL &&
+		!text_template_uses_record(request->path) && operation->max_records > 1)
+		operation->is_batch = true;
+	else if (!request->takes_many && operation->max_records > 1)
 		compiler_fault(compiler, path_member(path, "max_records"), NULL,
 					   "A request for more than one record needs an \"envelope\" that holds \"{{rows}}\".");
 

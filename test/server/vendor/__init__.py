@@ -1,6 +1,6 @@
 """The vendors that vendors.py serves."""
 
-from vendor import analytics, apps, audiences, crm, engagement, oauth, salesforce, search, stores, streams
+from vendor import analytics, apps, audiences, crm, engagement, google, oauth, salesforce, search, stores, streams
 
 vendors = [*engagement.vendors, *analytics.vendors, *apps.vendors, *audiences.vendors,
-           *crm.vendors, *oauth.vendors, *salesforce.vendors, *search.vendors, *stores.vendors, *streams.vendors]
+           *crm.vendors, *google.vendors, *oauth.vendors, *salesforce.vendors, *search.vendors, *stores.vendors, *streams.vendors]
