@@ -316,7 +316,7 @@ CREATE FUNCTION signalsmith.create_alert(sync text, condition text, destination 
         options jsonb DEFAULT '{}', name text DEFAULT NULL) RETURNS text
     LANGUAGE C AS 'MODULE_PATHNAME', 'signalsmith_call';
 COMMENT ON FUNCTION signalsmith.create_alert(text, text, text, jsonb, text) IS
-    'has it reported through a destination when a sync, or with * any that the caller may see, begins to be failed, error, held, row_failures or slow, and when that is over; returns the alert''s id';
+    'reports through a destination when a sync, or with * any that the caller may see, begins to be failed, error, held, row_failures or slow, and when that is over; returns the alert''s id';
 
 -- The last one takes the sync along that has delivered it.
 CREATE FUNCTION signalsmith._drop_alert(caller regrole, deleted_alert bigint) RETURNS void
