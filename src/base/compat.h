@@ -68,6 +68,13 @@
 #define create_wait_event_set(context, size) CreateWaitEventSet(context, size)
 #endif
 
+/* 17 has a process know its own number, the place of its PGPROC. */
+#if PG_VERSION_NUM >= 170000
+#define my_proc_number() MyProcNumber
+#else
+#define my_proc_number() (MyProc->pgprocno)
+#endif
+
 /* 18 lets callers choose whether a deferrable primary key will do. */
 #if PG_VERSION_NUM >= 180000
 #define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation, false)

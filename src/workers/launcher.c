@@ -16,7 +16,8 @@
  * A scheduler that ends without a report could not look: the database is asked
  * again with growing delay, and forgotten once pg_database has it no more.
  * A report may say that runs wait for a free slot: then the end of any runner
- * has the launcher look there, those first that have waited longest.
+ * has the launcher look there.  Of several that are due, the one is next that was
+ * looked at longest ago.
  */
 #include "postgres.h"
 
@@ -58,7 +59,8 @@ typedef struct DatabaseEntry
 {
 	Oid			oid;			/* hash key */
 	TimestampTz next_look;
-	TimestampTz waiting_since;	/* 0: no run waits for a slot */
+	bool		waiting;		/* for a slot, with some run */
+	uint64		last_turn;		/* who has the lower one was looked at longer ago */
 	BackgroundWorkerHandle *scheduler;	/* NULL: none at work */
 	bool		reported;		/* by the scheduler at work */
 	bool		look_again;		/* asked for while it was at work */
@@ -68,6 +70,7 @@ typedef struct DatabaseEntry
 
 static HTAB *databases = NULL;
 static TimestampTz next_rescan = 0;
+static uint64 turns = 0;
 
 /* --- which databases there are --- */
 
@@ -138,7 +141,7 @@ look_at_waiting_databases(void)
 
 	hash_seq_init(&status, databases);
 	while ((entry = hash_seq_search(&status)) != NULL)
-		if (entry->waiting_since != 0)
+		if (entry->waiting)
 			entry->next_look = 0;
 }
 
@@ -176,10 +179,7 @@ take_report(DatabaseEntry *entry, const LauncherMail *mail)
 	entry->reported = true;
 	entry->failures = 0;
 	entry->next_look = entry->look_again ? 0 : mail->next_look;
-	if (!mail->waiting)
-		entry->waiting_since = 0;
-	else if (entry->waiting_since == 0)
-		entry->waiting_since = GetCurrentTimestamp();
+	entry->waiting = mail->waiting;
 	if (mail->starved)
 		complain_about_slots();
 }
@@ -252,7 +252,7 @@ reap_schedulers(void)
 	return at_work;
 }
 
-/* The next database to look at: due, and waiting longest. */
+/* The next database to look at: the due ones take turns. */
 static DatabaseEntry *
 choose_database(TimestampTz now)
 {
@@ -265,9 +265,7 @@ choose_database(TimestampTz now)
 	{
 		if (entry->scheduler != NULL || entry->next_look > now)
 			continue;
-		if (best == NULL ||
-			(entry->waiting_since != 0 &&
-			 (best->waiting_since == 0 || entry->waiting_since < best->waiting_since)))
+		if (best == NULL || entry->last_turn < best->last_turn)
 			best = entry;
 	}
 	return best;
@@ -292,6 +290,7 @@ start_schedulers(int at_work)
 			entry->next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FIRST_RETRY_MS);
 			return true;
 		}
+		entry->last_turn = ++turns;
 		entry->reported = false;
 		entry->look_again = false;
 		entry->next_look = DT_NOEND;

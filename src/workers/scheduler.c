@@ -316,7 +316,10 @@ work_off_queue(MemoryContext context, TimestampTz *next_look)
 		if (outcome != START_WAITS || !setting_enabled || monotonic_ms() >= until_ms)
 			return outcome;
 
-		/* The postmaster signals us when a runner of ours has ended. */
+		/*
+		 * The postmaster signals us when a runner of ours has ended, another
+		 * scheduler when it is our turn.
+		 */
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 SLOT_WAIT_MS, extension_wait_event("SignalsmithSchedulerMain"));
 		ResetLatch(MyLatch);

@@ -15,10 +15,13 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "base/backoff.h"
+#include "base/compat.h"
 #include "base/settings.h"
 #include "workers/shared_state.h"
 
 #define MAILBOX_SIZE 128
+#define WAITERS_SIZE 16
 #define TRANCHE_NAME "signalsmith"
 
 typedef struct RunnerSlot
@@ -30,6 +33,15 @@ typedef struct RunnerSlot
 	pg_atomic_uint64 changes_planned;
 } RunnerSlot;
 
+/* A scheduler that has runs to start, and no slot for them. */
+typedef struct SlotWaiter
+{
+	Oid			database;		/* InvalidOid: nobody */
+	int			procno;
+	uint64		turn;			/* who has the lower one has waited longer */
+	int64		asked_ms;		/* when it last asked; monotonic */
+} SlotWaiter;
+
 typedef struct SharedState
 {
 	TimestampTz initialized_at;
@@ -38,11 +50,14 @@ typedef struct SharedState
 	bool		mail_overflow;
 	LauncherMail mails[MAILBOX_SIZE];
 	RunnerSlot	slots[MAX_WORKERS_LIMIT];
+	SlotWaiter	waiters[WAITERS_SIZE];
+	uint64		next_turn;
 } SharedState;
 
 static SharedState *shared = NULL;
 static LWLock *shared_lock = NULL;
 static int	my_slot = -1;
+static SlotWaiter *my_waiter = NULL;
 
 static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
@@ -119,7 +134,7 @@ launcher_enlist(void)
 {
 	before_shmem_exit(launcher_resign, (Datum) 0);
 	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
-	shared->launcher_procno = MyProc->pgprocno;
+	shared->launcher_procno = my_proc_number();
 	LWLockRelease(shared_lock);
 }
 
@@ -208,6 +223,95 @@ find_free_slot(void)
 	return taken < setting_max_workers ? unused : -1;
 }
 
+static int
+count_slots_of(Oid database)
+{
+	int			count = 0;
+
+	for (int i = 0; i < MAX_WORKERS_LIMIT; i++)
+		if (shared->slots[i].taken && shared->slots[i].database == database)
+			count++;
+	return count;
+}
+
+static void
+wake_other_waiters(void)
+{
+	for (int i = 0; i < WAITERS_SIZE; i++)
+	{
+		SlotWaiter *waiter = &shared->waiters[i];
+
+		if (OidIsValid(waiter->database) && waiter != my_waiter)
+			SetLatch(&ProcGlobal->allProcs[waiter->procno].procLatch);
+	}
+}
+
+static void
+stop_waiting(int code, Datum arg)
+{
+	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
+	my_waiter->database = InvalidOid;
+	my_waiter = NULL;
+	wake_other_waiters();
+	LWLockRelease(shared_lock);
+}
+
+/*
+ * Queues this process up until it exits; with every place taken, it asks again
+ * later like anybody else.
+ */
+static void
+start_waiting(Oid database)
+{
+	for (int i = 0; my_waiter == NULL && i < WAITERS_SIZE; i++)
+	{
+		if (OidIsValid(shared->waiters[i].database))
+			continue;
+		my_waiter = &shared->waiters[i];
+		my_waiter->database = database;
+		my_waiter->procno = my_proc_number();
+		my_waiter->turn = shared->next_turn++;
+		before_shmem_exit(stop_waiting, (Datum) 0);
+	}
+	if (my_waiter)
+		my_waiter->asked_ms = monotonic_ms();
+}
+
+/* Has another database waited longer, or fewer runs at work? */
+static bool
+is_anothers_turn(Oid database)
+{
+	int64		now_ms = monotonic_ms();
+	int			ours = count_slots_of(database);
+
+	for (int i = 0; i < WAITERS_SIZE; i++)
+	{
+		SlotWaiter *waiter = &shared->waiters[i];
+		int			theirs;
+
+		if (!OidIsValid(waiter->database) || waiter->database == database ||
+			now_ms - waiter->asked_ms > SLOT_PATIENCE_MS)
+			continue;
+		theirs = count_slots_of(waiter->database);
+		if (theirs < ours ||
+			(theirs == ours && (my_waiter == NULL || waiter->turn < my_waiter->turn)))
+			return true;
+	}
+	return false;
+}
+
+static void
+take_slot(int slot, Oid database, int64 run_id)
+{
+	shared->slots[slot].taken = true;
+	shared->slots[slot].database = database;
+	shared->slots[slot].run_id = run_id;
+	pg_atomic_write_u64(&shared->slots[slot].rows_read, 0);
+	pg_atomic_write_u64(&shared->slots[slot].changes_planned, 0);
+	if (my_waiter)
+		my_waiter->turn = shared->next_turn++;
+}
+
 int
 runner_slot_take(Oid database, int64 run_id)
 {
@@ -215,14 +319,15 @@ runner_slot_take(Oid database, int64 run_id)
 
 	LWLockAcquire(shared_lock, LW_EXCLUSIVE);
 	slot = find_free_slot();
-	if (slot >= 0)
+	if (slot >= 0 && is_anothers_turn(database))
 	{
-		shared->slots[slot].taken = true;
-		shared->slots[slot].database = database;
-		shared->slots[slot].run_id = run_id;
-		pg_atomic_write_u64(&shared->slots[slot].rows_read, 0);
-		pg_atomic_write_u64(&shared->slots[slot].changes_planned, 0);
+		wake_other_waiters();
+		slot = -1;
 	}
+	if (slot >= 0)
+		take_slot(slot, database, run_id);
+	else
+		start_waiting(database);
 	LWLockRelease(shared_lock);
 	return slot;
 }

@@ -55,9 +55,16 @@ extern int	launcher_receive(LauncherMail *mails, int size, bool *overflow);
 
 /* --- slots: one for each runner --- */
 
+/* Who has waited for a slot asks again within this time, or loses its turn. */
+#define SLOT_PATIENCE_MS 3000
+
 /*
- * Takes a free slot, if fewer than max_workers are taken; -1: none.  It may be
- * freed more than once: whoever has it by then keeps it.
+ * Takes a free slot, if fewer than max_workers are taken and no other database
+ * is to have it: one that waits too, and has fewer runs at work, or has waited
+ * longer.  -1: none; from then on, until it exits, this process waits, and its
+ * latch is set when somebody else leaves it a slot.
+ *
+ * A slot may be freed more than once: whoever has it by then keeps it.
  */
 extern int	runner_slot_take(Oid database, int64 run_id);
 extern void runner_slot_free(int slot, Oid database, int64 run_id);

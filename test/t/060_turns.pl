@@ -1,5 +1,5 @@
-# When slots for runs are short, owners take turns: nobody keeps another from
-# running by having many syncs.
+# When slots for runs are short, owners take turns, and so do databases: nobody keeps
+# another from running by having many syncs.
 use strict;
 use warnings;
 
@@ -72,5 +72,31 @@ $recorder->release;
 $node->wait_for_run($_) for @anns, $late;
 cmp_ok($node->sql("SELECT count(*) FROM signalsmith.runs r, signalsmith.runs late WHERE late.id = '$late'
 		AND r.started_at > late.queued_at AND r.started_at < late.started_at"), '<=', 2, 'with three slots no longer than for one of them');
+
+# Databases take turns, however much waits in one of them.
+$node->set('signalsmith.max_workers = 2');
+$node->sql('CREATE DATABASE other');
+$node->sql('CREATE EXTENSION signalsmith', database => 'other');
+$node->create_webhook_sync(name => "other$_", query => 'SELECT 1 AS id', primary_key => 'id', url => $recorder->url("/other$_"), database => 'other') for 1 .. 3;
+for my $round (1, 2)
+{
+	$recorder->reset;
+	$node->sql(q{SELECT signalsmith.reset_sync('ann' || i) FROM generate_series(1, 20) AS i});
+	$node->sql(q{SELECT signalsmith.reset_sync('other' || i) FROM generate_series(1, 3) AS i}, database => 'other');
+	$recorder->rules({ nth => [ 1, 2 ], hold => 1 });
+	@anns = map { $node->trigger("ann$_") } 1 .. 20;
+	$recorder->wait_for(held => 2);
+	my @others = map { $node->trigger("other$_", database => 'other') } 1 .. 3;
+	$node->poll_query_until('postgres', q{SELECT count(DISTINCT datname) = 2 FROM pg_stat_activity WHERE backend_type = 'signalsmith scheduler'}) or die
+	  if $round == 1;
+	$recorder->rules;
+	$recorder->release;
+	$node->wait_for_run($_, database => 'other') for @others;
+	$node->wait_for_run($_) for @anns;
+	my ($queued, $started) = split /\|/, $node->sql('SELECT max(queued_at), max(started_at) FROM signalsmith.runs', database => 'other');
+	my $between = $node->sql("SELECT count(*) FROM signalsmith.runs WHERE started_at > '$queued' AND started_at < '$started'");
+	cmp_ok($between, '<=', 6,
+		"round $round: a database with many waiting runs leaves slots to another one");
+}
 
 done_testing();
