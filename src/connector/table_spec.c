@@ -21,10 +21,7 @@
 /* Of a statement, where the manifest does not say. */
 #define TABLE_BATCH_RECORDS 1000
 
-/*
- * Whatever its operations are called, a table has all of them: what the manifest
- * says is how large a statement may be.
- */
+/* All that an operation says: how large a statement may be. */
 static void
 read_batch(Compiler *compiler, const char *path, const JsonbValue *operation,
 		   OperationSpec *spec)
@@ -47,28 +44,40 @@ read_batch(Compiler *compiler, const char *path, const JsonbValue *operation,
  * done twice, and nothing is of unknown outcome.
  */
 static OperationSpec *
-read_operation(Compiler *compiler, const JsonbValue *manifest, Operation operation)
+read_operation(Compiler *compiler, const char *name, const JsonbValue *json)
+{
+	OperationSpec *operation = palloc0(sizeof(OperationSpec));
+
+	operation->name = name;
+	operation->is_batch = true;
+	operation->idempotent = true;
+	read_batch(compiler, path_member("operations", name), json, operation);
+	if (operation->max_records == 0)
+		operation->max_records = TABLE_BATCH_RECORDS;
+	return operation;
+}
+
+/* "upsert", and "delete", which may be like it; without, nothing is deleted. */
+static void
+read_operations(Compiler *compiler, const JsonbValue *manifest, Connector *connector)
 {
 	static const char *const names[] = {"upsert", "delete"};
-	OperationSpec *spec = palloc0(sizeof(OperationSpec));
 	JsonbValue	operations;
-	JsonbValue	json;
+	JsonbValue	upsert;
+	JsonbValue	delete;
 
-	spec->name = operation_name(operation);
-	spec->is_batch = true;
-	spec->idempotent = true;
-	if (jsonb_member(manifest, "operations", &operations))
-	{
-		check_keys(compiler, "operations", &operations, names, lengthof(names));
-		if (operation == OPERATION_DELETE && jsonb_member(&operations, "delete", &json) &&
-			json.type != jbvString)
-			read_batch(compiler, "operations.delete", &json, spec);
-		else if (jsonb_member(&operations, "upsert", &json))
-			read_batch(compiler, "operations.upsert", &json, spec);
-	}
-	if (spec->max_records == 0)
-		spec->max_records = TABLE_BATCH_RECORDS;
-	return spec;
+	if (!jsonb_member(manifest, "operations", &operations))
+		compiler_fault(compiler, "operations", NULL, "It is required.");
+	check_keys(compiler, "operations", &operations, names, lengthof(names));
+	if (!jsonb_member(&operations, "upsert", &upsert))
+		compiler_fault(compiler, "operations.upsert", NULL, "It is required.");
+	connector->operations[OPERATION_CREATE] = read_operation(compiler, "upsert", &upsert);
+	connector->operations[OPERATION_UPDATE] = connector->operations[OPERATION_CREATE];
+	if (!jsonb_member(&operations, "delete", &delete))
+		return;
+	if (delete.type == jbvString && strcmp(jsonb_string(&delete), "upsert") == 0)
+		delete = upsert;
+	connector->operations[OPERATION_DELETE] = read_operation(compiler, "delete", &delete);
 }
 
 bool
@@ -90,8 +99,7 @@ table_compile(Compiler *compiler, const JsonbValue *manifest, Connector *connect
 	connector->table->schema = pg_any_to_server(schema, strlen(schema), PG_UTF8);
 	connector->table->name = compiler->object;
 	connector->needs_object = compiler->object == NULL;
-	for (int i = 0; i < OPERATION_COUNT; i++)
-		connector->operations[i] = read_operation(compiler, manifest, (Operation) i);
+	read_operations(compiler, manifest, connector);
 	rate_compile(compiler, manifest, connector);
 	connector->rate.max_in_flight = 1;
 	return true;

@@ -56,18 +56,22 @@ target_writer_create(const TableSpec *spec, const SyncDefinition *definition)
 	return writer;
 }
 
-/* A trigger may have tried to leave another role behind. */
+/*
+ * A trigger may have left another role in force, at a commit, say.  An error's
+ * abort puts it back as well.
+ */
 static void
-check_user(const TargetWriter *writer)
+become_owner(const TargetWriter *writer, Oid *user, int *security_context)
 {
 	Oid			owner = writer->definition->owner;
 
-	if (GetSessionUserId() != owner || GetUserId() != owner)
+	if (GetSessionUserId() != owner)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the table cannot be written as role \"%s\"",
-						GetUserNameFromId(GetUserId(), true)),
-				 errdetail("The sync belongs to role \"%s\".", GetUserNameFromId(owner, true))));
+				 errmsg("the owner of model \"%s\" has changed since the run was started",
+						writer->definition->model_name)));
+	GetUserIdAndSecContext(user, security_context);
+	SetUserIdAndSecContext(owner, *security_context);
 }
 
 static void
@@ -167,12 +171,13 @@ target_writer_write(TargetWriter *writer, const Batch *batch, TargetOutcome *out
 {
 	TargetAction action = target_action(writer->definition->mode, batch->operation);
 	int			nest_level;
+	int			security_context;
+	Oid			user;
 	int64		bytes = 0;
 	char	   *error = NULL;
 	List	   *statements;
 	ListCell   *cell;
 
-	check_user(writer);
 	open_table(writer);
 	statements = target_statements(writer->table, action, batch, &error);
 	if (error != NULL)
@@ -180,6 +185,7 @@ target_writer_write(TargetWriter *writer, const Batch *batch, TargetOutcome *out
 				(errcode(ERRCODE_NOT_NULL_VIOLATION), errmsg("%s", error)));
 
 	nest_level = fixed_settings_enter(writer->definition->search_path);
+	become_owner(writer, &user, &security_context);
 	foreach(cell, statements)
 	{
 		const TargetStatement *statement = lfirst(cell);
@@ -189,5 +195,6 @@ target_writer_write(TargetWriter *writer, const Batch *batch, TargetOutcome *out
 	}
 	fire_deferred_triggers();
 	fixed_settings_leave(nest_level);
+	SetUserIdAndSecContext(user, security_context);
 	return bytes;
 }

@@ -28,8 +28,8 @@ extern TargetWriter *target_writer_create(const TableSpec *spec,
 										  const SyncDefinition *definition);
 
 /*
- * Writes a batch in the caller's transaction, as the current user, who must be
- * the sync's owner.  Sets the outcome of each record and returns the bytes of
+ * Writes a batch in the caller's transaction, as the sync's owner, who must be the
+ * session's user.  Sets the outcome of each record and returns the bytes of
  * the parameters.  Whatever triggers there are, deferred ones too, have run when
  * this returns, and what they have set is undone.  Raises what they and the
  * statement raise.

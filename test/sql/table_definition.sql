@@ -24,6 +24,16 @@ SELECT signalsmith.create_destination('bad', 'http', '{"table": {"schema": "crm"
 SELECT signalsmith.create_destination('crm', 'postgresql', '{"schema": "crm"}');
 SELECT * FROM signalsmith.test_destination('crm');
 
+-- A connector of one's own
+SELECT signalsmith.create_connector('bad', '{"table": {"schema": "crm"}}');
+SELECT signalsmith.create_connector('bad', '{"table": {"schema": "{{secret.x}}"}, "operations": {"upsert": {}}}');
+SELECT signalsmith.create_connector('bad', '{"table": {"schema": "crm"}, "operations": {"upsert": {"request": {}}}}');
+SELECT signalsmith.create_connector('bad', '{"table": {"schema": "crm"}, "operations": {"upsert": {}}, "auth": {}}');
+SELECT signalsmith.create_connector('careful', '{"description": "never deletes", "table": {"schema": "crm"}, "operations": {"upsert": {"batch": {"max_records": 10}}}}');
+SELECT modes FROM signalsmith.list_connectors() WHERE connector = 'careful';
+SELECT signalsmith.create_destination('careful', 'careful');
+SELECT signalsmith.create_sync('s', 'people', 'careful', 'mirror', '{"id": "id", "email": "email"}', object => 'contacts');
+
 -- The table
 SELECT signalsmith.create_sync('s', 'people', 'crm', 'upsert', '{"id": "id", "email": "email"}');
 SELECT signalsmith.create_sync('s', 'people', 'crm', 'upsert', '{"id": "id", "email": "email"}', object => 'contact');
