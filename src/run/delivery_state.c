@@ -58,6 +58,13 @@ delivery_leave_record(Delivery *delivery, PendingBatch *pending, int index)
 }
 
 void
+delivery_skip_record(Delivery *delivery, PendingBatch *pending, int index)
+{
+	skip_record(delivery->group, pending->loaded->bundle, pending_record(pending, index));
+	loaded_bundle_settled(pending->loaded, 1);
+}
+
+void
 delivery_fail_record(Delivery *delivery, PendingBatch *pending, int index,
 					 bool unknown, int status, const char *code,
 					 const char *message)

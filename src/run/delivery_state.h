@@ -91,6 +91,9 @@ extern void delivery_acknowledge_record(Delivery *delivery, PendingBatch *pendin
 /* The destination has it already, and the mode leaves that alone. */
 extern void delivery_leave_record(Delivery *delivery, PendingBatch *pending, int index);
 
+/* The same where the destination does not have it, and is not given it. */
+extern void delivery_skip_record(Delivery *delivery, PendingBatch *pending, int index);
+
 /* The record of a batch at this index has failed. */
 extern void delivery_fail_record(Delivery *delivery, PendingBatch *pending,
 								 int index, bool unknown, int status,

@@ -48,6 +48,20 @@ lookup_state(const LoadedBundle *loaded, int record)
 
 /* --- before a batch is sent --- */
 
+/*
+ * Mode update sends what is known to be there: what no answer ever spoke of is
+ * asked for.
+ */
+static bool
+may_not_be_there(const Delivery *delivery, const LoadedBundle *loaded, int record)
+{
+	const Record *known = &loaded->bundle->records[record];
+
+	return delivery->definition->mode == MODE_UPDATE &&
+		loaded->bundle->operation == OPERATION_UPDATE &&
+		known->id.length == 0 && known->version.length == 0;
+}
+
 /* Is the record to be asked for before it is sent? */
 static bool
 is_wanted(const Delivery *delivery, const LoadedBundle *loaded, int record)
@@ -76,6 +90,8 @@ is_wanted(const Delivery *delivery, const LoadedBundle *loaded, int record)
 		case LOOKUP_MISSING:
 			break;
 	}
+	if (may_not_be_there(delivery, loaded, record))
+		return true;
 	return bundle->operation != OPERATION_CREATE &&
 		((known->id.length == 0 &&
 		  connector_needs_id(delivery->connector, bundle->operation)) ||
@@ -156,6 +172,8 @@ settle_without_sending(Delivery *delivery, PendingBatch *pending, int index)
 		return false;
 	else if (planned == OPERATION_CREATE && delivery->definition->mode == MODE_APPEND)
 		delivery_leave_record(delivery, pending, index);
+	else if (may_not_be_there(delivery, loaded, record))
+		delivery_skip_record(delivery, pending, index);
 	else if (planned == OPERATION_UPDATE && delivery->definition->mode == MODE_UPDATE)
 		delivery_fail_record(delivery, pending, index, false, 0, "not_found",
 							 "the destination no longer has the record, and mode update creates none");

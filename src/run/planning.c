@@ -100,7 +100,8 @@ run_plan_options(const Connector *connector)
 {
 	PlanOptions options = {
 		.with_ids = connector_captures(connector),
-		.update_unknown = connector_table(connector) != NULL
+		.update_unknown = connector_table(connector) != NULL ||
+			connector_lookup_when(connector) >= LOOKUP_MISSING
 	};
 
 	return options;

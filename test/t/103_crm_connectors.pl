@@ -88,6 +88,17 @@ $vendors->prove_lookup(
 	requests => [ [ POST => '/crm/v3/objects/contacts/batch/read',
 			{ idProperty => 'email', properties => ['email'], inputs => [ { id => 'ann@example.com' } ] } ], hubspot_archive('501') ]);
 
+# Mode update asks which contacts there are, and makes none.
+$vendors->reset;
+$vendors->{seen} = 0;
+$vendors->set('hubspot', tables => { contacts => { 77 => { email => 'ann@example.com' } } });
+$vendors->set_up($node, 'hubspot', 'hubspot', 'enrichment', @hubspot, mode => 'update');
+$node->run_is($node->run_sync('enrichment'), { status => 'completed', rows_created => 0, rows_updated => 1 }, 'HubSpot: mode update');
+is_deeply([ $vendors->requests ], [
+		[ POST => '/crm/v3/objects/contacts/batch/read', { idProperty => 'email', properties => ['email'],
+				inputs => [ { id => 'ann@example.com' }, { id => 'bob@example.com' }, { id => 'cid@example.com' } ] } ],
+		hubspot_upsert([ 'ann@example.com', 'free', '1' ]) ], 'HubSpot: changes only who is there');
+
 #
 # Intercom: one contact a request, under an id of its own
 #
