@@ -1,5 +1,6 @@
 # The server stops, in every way it can, while a hundred requests hang: ours stop
-# with it, and what was under way goes on afterwards.
+# with it, and what was under way goes on afterwards.  How fast, test/bench/workers
+# measures: the bounds here leave room for a machine that is busy otherwise.
 use strict;
 use warnings;
 
@@ -55,7 +56,7 @@ sub is_alive { return kill 0, $_[0] }
 my $run = hang();
 my $began = time;
 $node->stop('fast');
-cmp_ok(time - $began, '<', 2, 'fast shutdown takes less than 2 s with 100 requests hanging');
+cmp_ok(time - $began, '<', 5, 'fast shutdown waits for none of 100 requests that hang');
 $node->start;
 goes_on($run, 'fast shutdown');
 
@@ -67,7 +68,7 @@ is(scalar(@ours), 2, 'a launcher and a runner are at work');
 kill 'KILL', $postmaster;
 $began = time;
 $node->wait_until('our processes are gone', sub { !grep { is_alive($_) } @ours });
-cmp_ok(time - $began, '<', 2, 'when the postmaster dies, our processes leave within 2 s');
+cmp_ok(time - $began, '<', 5, 'when the postmaster dies, our processes leave at once');
 is($recorder->figures->{requests}, 100, 'and send nothing more');
 $node->wait_until('the postmaster is gone', sub { !is_alive($postmaster) });
 $node->kill9;
