@@ -80,7 +80,8 @@ load_connectors(void)
 		connectors[connector_count].name = pnstrdup(entry->d_name, length - 5);
 		connectors[connector_count].connector =
 			compile_shipped(connectors[connector_count].name, manifest);
-		connector_count++;
+		if (connector_table(connectors[connector_count].connector) == NULL)
+			connector_count++;	/* the others get no answers */
 	}
 	closedir(files);
 	MemoryContextSwitchTo(old_context);

@@ -20,6 +20,7 @@
 
 #include "base/settings.h"
 #include "connector/jsonb_reader.h"
+#include "connector/token.h"
 #include "http/header.h"
 #include "http/url.h"
 
@@ -286,6 +287,23 @@ check_rendered(const Connector *connector, const Batch *batch)
 	}
 }
 
+/* The same answer, to the request for an access token. */
+static void
+check_token_answer(const Connector *connector, const HttpAnswer *answer)
+{
+	HttpRequest request = {0};
+	TokenAnswer read = {0};
+	char	   *error = NULL;
+
+	if (!connector_uses_token(connector) || connector_makes_token(connector))
+		return;
+	if (connector_render_token_request(connector, "refresh", &request, &error))
+		must(url_fault(request.url) == NULL);
+	connector_read_token_answer(connector, answer, &read);
+	must(read.verdict != TOKEN_GRANTED || (read.token != NULL && is_text(read.token->value)));
+	must(read.lifetime >= 0 && read.retry_after_ms >= 0);
+}
+
 void
 check_attributed(const Connector *connector, const Batch *batch, int status,
 				 const char *headers, const char *body, size_t body_length)
@@ -304,4 +322,5 @@ check_attributed(const Connector *connector, const Batch *batch, int status,
 		must(pg_verify_mbstr(PG_UTF8, outcomes[i].id.data, outcomes[i].id.length, true));
 		must(pg_verify_mbstr(PG_UTF8, outcomes[i].version.data, outcomes[i].version.length, true));
 	}
+	check_token_answer(connector, &answer);
 }
