@@ -68,4 +68,8 @@ EXTRA_CLEAN = $(DATA_built)
 # Fuzz targets; these need clang and its runtime libraries (doc/testing.md).
 fuzz:
 	$(MAKE) -C $(srcdir)/test/fuzz PG_CONFIG=$(PG_CONFIG)
-.PHONY: fuzz
+
+# What static analysis says; needs cppcheck and clang-tidy.
+lint:
+	PG_CONFIG=$(PG_CONFIG) $(srcdir)/test/lint/run
+.PHONY: fuzz lint

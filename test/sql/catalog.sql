@@ -25,6 +25,12 @@ WHERE prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')
     AND prosqlbody IS NULL
     AND (proconfig IS NULL OR NOT 'search_path=pg_catalog, pg_temp' = ANY (proconfig));
 
+-- what was parsed when it was created refers to nothing but ours and the server's own: none
+SELECT pg_describe_object(d.classid, d.objid, 0), pg_describe_object(d.refclassid, d.refobjid, 0) FROM pg_depend d
+WHERE (d.classid, d.objid) IN (SELECT classid, objid FROM member UNION ALL SELECT 'pg_rewrite'::regclass, oid FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM member_relation))
+    AND d.refclassid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass, 'pg_collation'::regclass)
+    AND d.refobjid >= 16384 AND (pg_identify_object(d.refclassid, d.refobjid, 0)).schema <> 'signalsmith';
+
 -- no function runs with its owner's rights: none
 SELECT oid::regprocedure FROM member_function WHERE prosecdef;
 
