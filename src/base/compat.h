@@ -75,6 +75,18 @@
 #define my_proc_number() (MyProc->pgprocno)
 #endif
 
+/* 18 says before a declaration that the function does not return. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* 18 has the bytes of base64 unsigned. */
+#if PG_VERSION_NUM >= 180000
+typedef uint8 Base64Byte;
+#else
+typedef char Base64Byte;
+#endif
+
 /* 18 lets callers choose whether a deferrable primary key will do. */
 #if PG_VERSION_NUM >= 180000
 #define primary_key_index(relation) RelationGetPrimaryKeyIndex(relation, false)

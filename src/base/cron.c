@@ -10,6 +10,7 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/cron.h"
 
 /* Long enough for every minute of an hour to be listed. */
@@ -67,8 +68,8 @@ typedef struct CronReader
 	const char *cursor;
 } CronReader;
 
-static void refuse(const CronReader *reader, const char *format,...)
-			pg_attribute_printf(2, 3) pg_attribute_noreturn();
+pg_noreturn static void refuse(const CronReader *reader, const char *format,...)
+			pg_attribute_printf(2, 3);
 
 /* The rest of the sentence "Field "hour" is "25": ..." */
 static void

@@ -20,6 +20,7 @@
 #include "storage/fd.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "base/settings.h"
 #include "base/vault.h"
 

@@ -11,6 +11,7 @@
 
 #include "common/base64.h"
 
+#include "base/compat.h"
 #include "base/json_text.h"
 #include "connector/connector_internal.h"
 #include "connector/jsonb_reader.h"
@@ -161,7 +162,7 @@ append_basic(const TextTemplate *user, const TextTemplate *password, Evaluation 
 	appendStringInfoString(&value, "Basic ");
 	size = pg_b64_enc_len(pair.len) + 1;
 	enlargeStringInfo(&value, size);
-	value.len += pg_b64_encode(pair.data, pair.len, value.data + value.len, size);
+	value.len += pg_b64_encode((const Base64Byte *) pair.data, pair.len, value.data + value.len, size);
 	value.data[value.len] = '\0';
 	request->headers[request->header_count].name = "Authorization";
 	request->headers[request->header_count++].value = value.data;
@@ -183,7 +184,7 @@ write_digest(const uint8 *digest, size_t length, bool as_hex)
 		int			size = pg_b64_enc_len(length) + 1;
 
 		enlargeStringInfo(&text, size);
-		text.len = pg_b64_encode((const char *) digest, length, text.data, size);
+		text.len = pg_b64_encode((const Base64Byte *) digest, length, text.data, size);
 	}
 	result.data = text.data;
 	result.length = text.len;

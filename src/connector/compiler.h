@@ -11,6 +11,8 @@
 #include "utils/jsonb.h"
 #include "utils/jsonpath.h"
 
+#include "base/compat.h"
+
 /* What templates have referred to since somebody cleared it. */
 typedef struct References
 {
@@ -75,14 +77,14 @@ extern void compiler_use_secret(const Compiler *compiler, const char *path,
  * Raises ERRCODE_INVALID_PARAMETER_VALUE: the manifest (or the config) is wrong
  * at this path, a detail sentence, and a hint or NULL.
  */
-extern void compiler_fault(const Compiler *compiler, const char *path,
+pg_noreturn extern void compiler_fault(const Compiler *compiler, const char *path,
 						   const char *hint, const char *format,...)
-			pg_attribute_printf(4, 5) pg_attribute_noreturn();
+			pg_attribute_printf(4, 5);
 
 /* The same for a config value that the manifest's schema refuses. */
-extern void config_fault(const Compiler *compiler, const char *path,
+pg_noreturn extern void config_fault(const Compiler *compiler, const char *path,
 						 const char *hint, const char *format,...)
-			pg_attribute_printf(4, 5) pg_attribute_noreturn();
+			pg_attribute_printf(4, 5);
 
 /* Hint that names the nearest valid word, or lists them all. */
 extern const char *choice_hint(const char *word, const char *const *choices,

@@ -7,6 +7,7 @@
 #include "common/base64.h"
 #include "lib/stringinfo.h"
 
+#include "base/compat.h"
 #include "base/digest.h"
 #include "connector/function.h"
 
@@ -31,7 +32,7 @@ set_base64(Value *value, const uint8 *bytes, size_t length)
 	int			size = pg_b64_enc_len(length) + 1;
 	char	   *text = palloc(size);
 
-	function_set_text(value, text, pg_b64_encode((const char *) bytes, length, text, size));
+	function_set_text(value, text, pg_b64_encode((const Base64Byte *) bytes, length, text, size));
 }
 
 /* Digests come in hexadecimal digits, or in base64 where "form" says so. */

@@ -6,6 +6,7 @@
 
 #include "common/base64.h"
 
+#include "base/compat.h"
 #include "base/digest.h"
 #include "base/json_text.h"
 #include "base/rsa.h"
@@ -75,7 +76,7 @@ append_base64url(StringInfo out, const char *data, size_t length)
 	int			start = out->len;
 
 	enlargeStringInfo(out, size);
-	out->len += pg_b64_encode(data, length, out->data + start, size);
+	out->len += pg_b64_encode((const Base64Byte *) data, length, out->data + start, size);
 	while (out->len > start && out->data[out->len - 1] == '=')
 		out->len--;
 	out->data[out->len] = '\0';

@@ -6,6 +6,7 @@
 
 #include "common/base64.h"
 
+#include "base/compat.h"
 #include "connector/connector_internal.h"
 
 /* Of Standard Webhooks: https://www.standardwebhooks.com */
@@ -17,7 +18,7 @@ decode_base64(const char *text, size_t length, uint8 **bytes)
 	int			size = pg_b64_dec_len(length) + 1;
 
 	*bytes = palloc(size);
-	return pg_b64_decode(text, length, (char *) *bytes, size);
+	return pg_b64_decode(text, length, (Base64Byte *) *bytes, size);
 }
 
 static int
@@ -30,7 +31,7 @@ decode_hex(const char *text, size_t length, uint8 **bytes)
 	*bytes = palloc(length / 2 + 1);
 	for (size_t i = 0; i < length; i++)
 	{
-		char	   *digit = strchr(digits, pg_ascii_tolower((unsigned char) text[i]));
+		const char *digit = strchr(digits, pg_ascii_tolower((unsigned char) text[i]));
 
 		if (digit == NULL)
 			return -1;

@@ -74,10 +74,11 @@ describe_reused_key(const Delivery *delivery, const PendingBatch *pending,
 {
 	return psprintf("the destination says that idempotency key %s came with other data before: %s;"
 					" this is no fault of the record, please report it with the hash of the data,"
-					" which is %016" INT64_MODIFIER "x now and was %016" INT64_MODIFIER "x at the first attempt",
+					" which is %016llx now and was %016llx at the first attempt",
 					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&pending->batch->id))),
 					describe_outcome(delivery, answer, outcome),
-					pending->hash, pending->first_hash);
+					(unsigned long long) pending->hash,
+					(unsigned long long) pending->first_hash);
 }
 
 /*

@@ -130,7 +130,7 @@ call_private(CallTarget *target, FunctionCallInfo fcinfo, Oid caller)
  * error keeps everything.  PL/pgSQL's RAISE cannot leave a part out: an empty
  * one stands for none.
  */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_for_caller(MemoryContext context)
 {
 	ErrorData  *error;

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "base/compat.h"
 #include "base/request_time.h"
 #include "base/types.h"
 #include "store/definition.h"
@@ -98,7 +99,7 @@ typedef struct RunDeliveryFigures
 extern bool run_record_progress(const RunClaim *claim, const RunDeliveryFigures *figures);
 
 /* Raises the error that says why; inside the caller's scope. */
-extern void run_lease_lost(const RunClaim *claim) pg_attribute_noreturn();
+pg_noreturn extern void run_lease_lost(const RunClaim *claim);
 
 /*
  * Ends the run and moves its sync on.  A permanent failure puts the sync into

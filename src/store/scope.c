@@ -140,7 +140,7 @@ leave_no_statistics(void)
 {
 	static const char *const setting = "pg_stat_statements.track";
 
-	if (IsBackgroundWorker && GetConfigOption(setting, true, false) != NULL)
+	if (MyBackendType == B_BG_WORKER && GetConfigOption(setting, true, false) != NULL)
 		set_setting(setting, "none");
 }
 
@@ -148,7 +148,7 @@ leave_no_statistics(void)
 static bool
 is_our_worker(void)
 {
-	return IsBackgroundWorker &&
+	return MyBackendType == B_BG_WORKER &&
 		strcmp(MyBgworkerEntry->bgw_library_name, "signalsmith") == 0;
 }
 
@@ -205,7 +205,7 @@ scope_enter(Scope *scope)
 	 * A worker sends what it has recorded; a commit that its owner's settings leave
 	 * for later could be lost in a crash, after the request has gone out.
 	 */
-	if (IsBackgroundWorker)
+	if (MyBackendType == B_BG_WORKER)
 		ForceSyncCommit();
 
 	/*

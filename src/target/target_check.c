@@ -124,7 +124,7 @@ check_mappings(const Check *check)
 
 /* --- rights --- */
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 lacks_right(const Check *check, const char *right, const char *object, const char *grant)
 {
 	const char *owner = GetUserNameFromId(check->definition->owner, false);

@@ -311,7 +311,7 @@ notice_clock_jump(void)
 	static int64 last_offset_ms = 0;
 	int64		offset_ms = GetCurrentTimestamp() / 1000 - monotonic_ms();
 
-	if (last_offset_ms != 0 && Abs(offset_ms - last_offset_ms) > CLOCK_JUMP_MS)
+	if (last_offset_ms != 0 && llabs(offset_ms - last_offset_ms) > CLOCK_JUMP_MS)
 		look_at_all_databases();
 	last_offset_ms = offset_ms;
 }
