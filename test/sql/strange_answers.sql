@@ -31,4 +31,9 @@ SELECT * FROM interpreted WHERE body LIKE '%surprise%' AND outcome = 'unknown' A
 -- other outcomes
 SELECT connector, object, operation, outcome, string_agg(body, '   ' ORDER BY body) FROM interpreted
 WHERE outcome NOT IN ('ok', 'gone_ok', 'unknown', 'retry') GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+-- nor does such an answer to a lookup say that a record is not there: none where it could
+SELECT c.name, o.lookup FROM signalsmith.connector c
+    CROSS JOIN LATERAL jsonb_path_query(c.manifest, 'strict $.**.lookup') AS o (lookup)
+WHERE lookup #>> '{respond,rows,mode}' IS DISTINCT FROM 'positional'
+    AND NOT coalesce(lookup @> '{"classify": [{"status": "2xx", "is": "unknown"}]}', false);
 DROP EXTENSION signalsmith CASCADE;
