@@ -5,6 +5,7 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use IPC::Run;
 use MIME::Base64;
 use PostgreSQL::Test::Utils;
 use Signalsmith::Cluster qw(quote);
@@ -53,7 +54,7 @@ my $secret = qr{canary[^_]|4711.x|query.{1,3}4712|basic.{1,3}4713|body..?"?4714|
 $node->sql(q{CREATE ROLE bob LOGIN IN ROLE signalsmith_user; CREATE EXTENSION pg_stat_statements; CREATE TABLE people AS SELECT i AS id FROM generate_series(1, 3) AS i; GRANT SELECT ON people TO bob});
 my $base_url = $recorder->url('');
 $node->sql(q{SELECT signalsmith.create_destination('rest', 'http', } . quote({
-			base_url => $base_url, headers => { 'X-Api-Key' => '{{secret.header_token}}' },
+			base_url => $base_url, headers => { 'X-Api-Key' => '{{secret.header_token}}', 'X-Copied' => '{{secret.copied_token}}' },
 			auth => { basic => { user => 'bob', password => '{{secret.basic_password}}' }, body => { token => '{{secret.body_token}}' } },
 			operations => { create => { request => { method => 'POST', path => '/people', query => { token => '{{secret.query_token}}' }, body => '{{fields}}' },
 					respond => { decode => 'json', optional => \1, error => '$.error', code => '$.code' } } } }) . ')', role => 'bob');
@@ -67,6 +68,12 @@ for my $name (sort keys %canaries)
 	my $destination = $name eq 'signing_secret' ? 'hook' : 'rest';
 	$node->sql('SELECT signalsmith.set_secret(' . join(', ', quote($destination, $name, $canaries{$name})) . ')', role => 'bob');
 }
+
+# As doc/security.md says: this one is not even in the caller's own statement.
+my $copied = "hush\\copied\n4719";
+IPC::Run::run([ 'perl', '-pe', 's/\\\\/\\\\\\\\/g; s/\n/\\\\n/' ], '<', \$copied, '|',
+	[ 'psql', '-X', '-d', $node->connstr('postgres'), '-v', 'ON_ERROR_STOP=1', '-c', 'CREATE TEMP TABLE entered (value text)', '-c', '\copy entered FROM pstdin',
+		'-c', q{SELECT signalsmith.set_secret('rest', 'copied_token', translate(value, E'\n', '.')) FROM entered} ], '>', '/dev/null') or die;
 $node->sql_error(q{SELECT signalsmith.set_secret('hook', 'signing_secret', 'canary-wrong-4716')}, role => 'bob');
 $node->sql_error(q{SELECT signalsmith.set_secret('rest', 'bad name', 'canary-wrong-4717')}, role => 'bob');
 $node->sql_error(q{SELECT signalsmith.set_secret('nothing', 'token', 'canary-wrong-4718')}, role => 'bob');
@@ -76,6 +83,7 @@ my $run = $node->run_sync('rest', role => 'bob');
 $node->run_is($run, { status => 'completed', rows_created => 3 }, 'secrets are used');
 my ($request) = $recorder->history;
 is($request->{headers}{'x-api-key'}, $canaries{header_token}, 'in a header');
+is($request->{headers}{'x-copied'}, 'hush\copied.4719', 'also what has come by COPY');
 is($request->{headers}{authorization}, "Basic $basic", 'for basic authentication');
 like($request->{raw_path}, qr/token=canary%20query%264712%3F%25/, 'in the query, encoded');
 like($request->{body}, qr/canary\\\\body\\"4714/, 'and in the body');
@@ -176,6 +184,7 @@ my @lines = grep { /$secret/ } split /\n/, slurp_file($node->logfile);
 ok(scalar(grep { /statement: SELECT signalsmith\.set_secret/ } @lines), 'the caller\'s own statement is logged, as documented');
 my @others = grep { !/\bsignalsmith\.set_secret\(/ } @lines;
 is_deeply(\@others, [], 'and nothing else with a secret in it');
+is(scalar(grep { /copied.{1,3}4719/ } split /\n/, slurp_file($node->logfile)), 0, 'what has come by COPY is not in the log at all');
 my ($grep) = run_command([ 'grep', '-rlaE', 'canary-header|canary query|canary:basic|canary.body|canary-signing|canary-wrong|canary-oauth|canary-refresh|canary-client', $node->data_dir ]);
 is($grep, '', 'no file of the data directory has one');
 
