@@ -159,6 +159,10 @@ read_client(const Block *block, TokenSpec *token, JsonbParseState **body)
 	check_keys(block->compiler, path, &client, keys, lengthof(keys));
 	id = read_string(block->compiler, path, &client, "id", true);
 	secret = read_string(block->compiler, path, &client, "secret", false);
+	if (secret != NULL && strstr(secret, "{{") == NULL)
+		compiler_fault(block->compiler, path_member(path, "secret"),
+					   "Write \"{{secret.client_secret}}\", and use signalsmith.set_secret.",
+					   "What is written here is no secret.");
 	if (read_choice(block->compiler, path, &client, "send", ways, lengthof(ways), 1) == 0)
 	{
 		token->user = client_template(block, path_member(path, "id"), id);

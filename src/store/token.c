@@ -72,23 +72,52 @@ token_renewal_time(TimestampTz asked_at, int64 lifetime, int64 margin)
 
 /* --- reading --- */
 
-/* Opens two columns of the first row; NULL: there is nothing. */
-static char *
-open_columns(int key_id_column, const char *seal_context, MemoryContext context)
+/* Takes what is sealed from two columns of the first row, if there is anything. */
+static bool
+take_sealed(int key_id_column, SealedSecret *sealed)
 {
-	SealedSecret sealed;
 	char	   *key_id = scope_text(0, key_id_column, CurrentMemoryContext);
 	Datum		value;
 	bool		isnull;
-	char	   *opened;
-	char	   *result;
 
 	value = scope_value(0, key_id_column + 1, &isnull);
 	if (key_id == NULL || isnull)
+		return false;
+	strlcpy(sealed->key_id, key_id, sizeof(sealed->key_id));
+	sealed->sealed = DatumGetByteaPP(value);
+	return true;
+}
+
+/*
+ * Opens it; NULL: there is nothing that can be opened, so it is to be asked for
+ * anew.  The vault holds nothing that would have to be rolled back.
+ */
+static char *
+open_columns(int key_id_column, const char *seal_context, MemoryContext context)
+{
+	MemoryContext old_context = CurrentMemoryContext;
+	char	   *volatile opened = NULL;
+	SealedSecret sealed;
+	char	   *result;
+
+	if (!take_sealed(key_id_column, &sealed))
 		return NULL;
-	strlcpy(sealed.key_id, key_id, sizeof(sealed.key_id));
-	sealed.sealed = DatumGetByteaPP(value);
-	opened = vault_open(&sealed, seal_context);
+	PG_TRY();
+	{
+		opened = vault_open(&sealed, seal_context);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_DATA_CORRUPTED && geterrcode() != ERRCODE_CONFIG_FILE_ERROR)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(old_context);
+		FlushErrorState();
+		ereport(LOG,
+				(errmsg("a stored access token cannot be opened, and is asked for anew")));
+	}
+	PG_END_TRY();
+	if (opened == NULL)
+		return NULL;
 	result = MemoryContextStrdup(context, opened);
 	vault_wipe(opened);
 	return result;
@@ -271,14 +300,16 @@ tokens_rotate(void)
 	for (uint64 i = 0; i < count; i++)
 	{
 		int64		destination_id;
-		char	   *opened;
+		SealedSecret sealed;
 
 		SPI_tuptable = rows;
 		destination_id = scope_int64(i, 1);
 		scope_execute("SELECT refresh_key_id, refresh_sealed FROM signalsmith.token"
 					  " WHERE destination_id = $1", "l", Int64GetDatum(destination_id));
-		opened = open_columns(1, refresh_context(destination_id), CurrentMemoryContext);
-		seal_again(destination_id, opened, refresh_context(destination_id),
+		if (!take_sealed(1, &sealed))
+			continue;
+		seal_again(destination_id, vault_open(&sealed, refresh_context(destination_id)),
+				   refresh_context(destination_id),
 				   "UPDATE signalsmith.token SET refresh_key_id = $2, refresh_sealed = $3"
 				   " WHERE destination_id = $1");
 	}

@@ -50,7 +50,7 @@ typedef struct StoredToken
 
 /*
  * Reads into CurrentMemoryContext; the caller wipes what was opened.  A token of
- * refused_generation, or older, is none.  Raises what vault_open raises.
+ * refused_generation, or older, is none, nor is one that cannot be opened.
  */
 extern void token_read(const TokenBasis *basis, int64 refused_generation,
 					   StoredToken *stored);

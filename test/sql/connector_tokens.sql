@@ -19,6 +19,7 @@ SELECT pg_temp.try('{"grant": "client_credentials", "url": "ftp://example.com/to
 SELECT pg_temp.try('{"grant": "client_credentials", "url": "https://example.com/token", "clint": {}}');
 SELECT pg_temp.try('{"grant": "client_credentials", "url": "https://example.com/token", "client": {"secret": "x"}}');
 SELECT pg_temp.try('{"grant": "client_credentials", "url": "https://example.com/token", "client": {"id": "x", "send": "header"}}');
+SELECT pg_temp.try('{"grant": "client_credentials", "url": "https://example.com/token", "client": {"id": "x", "secret": "hush"}}');
 SELECT pg_temp.try('{"grant": "client_credentials", "url": "https://example.com/token", "body": {"scope": "{{row.id}}"}}');
 SELECT pg_temp.try('{"grant": "jwt_bearer", "url": "https://example.com/token"}');
 SELECT pg_temp.try('{"grant": "jwt_bearer", "url": "https://example.com/token", "jwt": {"secret": "k"}}');

@@ -186,6 +186,14 @@ all_changed();
 $node->run_is($node->run_sync($sync), { status => 'completed', rows_updated => 6 }, 'a new refresh token in the secret');
 is($vendors->content((token_requests)[-1])->{refresh_token}, 'another', 'is the one that is sent');
 
+# What is sealed belongs to its row: in another one it is nothing.
+$node->sql(q{UPDATE signalsmith.token t SET key_id = o.key_id, sealed = o.sealed FROM signalsmith.token o
+	WHERE t.destination_id = (SELECT id FROM signalsmith.destination WHERE name = 'refresh') AND o.destination_id = (SELECT id FROM signalsmith.destination WHERE name = 'body')});
+all_changed();
+my $sent = token_requests;
+$node->run_is($node->run_sync($sync), { status => 'completed', rows_updated => 6 }, 'a token that somebody moved to another row');
+is(token_requests() - $sent, 1, 'is none');
+
 # The other side lets it end.
 $vendors->set('oauth', refresh_token => 'lost', expire => JSON::PP::true);
 all_changed();
