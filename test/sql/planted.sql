@@ -1,4 +1,5 @@
 -- What somebody planted beforehand is not taken over.
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP SCHEMA IF EXISTS signalsmith;
 CREATE ROLE regress_signalsmith_planter;
