@@ -125,7 +125,13 @@ is($node->run_sync('things')->{rows_created}, 5, 'ids of the destination\'s');
 $node->sql(q{UPDATE things SET name = 'new'; SELECT signalsmith.reset_sync('things')});
 isnt($node->run_sync('things')->{status}, 'running', 'lookups');
 
-# --- other kinds of runs belong here
+# --- to a table
+$node->sql(q{CREATE TABLE copies (id int PRIMARY KEY, v text CHECK (v <> 'v7'));
+	SELECT signalsmith.create_destination('tables', 'postgresql', '{"schema": "public"}');
+	SELECT signalsmith.create_sync('copies', 'refused', 'tables', 'mirror', '{"id": "id", "v": "v"}', object => 'copies')});
+$node->run_is($node->run_sync('copies'), { rows_created => 99, rows_failed => 1 }, 'to a table');
+$node->sql('DELETE FROM refused WHERE id = 1');
+is($node->run_sync('copies')->{rows_deleted}, 1, 'deletes in a table');
 
 # --- what people look at
 $node->sql("SELECT * FROM signalsmith.$_") for 'syncs', 'runs', 'row_errors', 'run_progress', q{preview_sync('people')}, q{preview_requests('people')},
