@@ -490,12 +490,14 @@ async def main():
     parser.add_argument("--tls-maximum", choices=("1.0", "1.1", "1.2", "1.3"), default="1.3")
     parser.add_argument("--forget-keys", action="store_true")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--rules", type=json.loads, default=[])
     options = parser.parse_args()
     tls = None
     if options.certificate:
         tls = tls_context(options)
 
     destination = Destination(remember_keys=not options.forget_keys)
+    destination.rules = [Rule(given) for given in options.rules]
     await run(Server(destination), Control(destination), tls, options.port)
 
 

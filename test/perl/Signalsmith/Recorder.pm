@@ -22,12 +22,14 @@ my $directory = abs_path(dirname(__FILE__) . '/../../server');
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 
 # Starts a recorder; options are passed on: (certificate => file, key => file,
-# 'tls-maximum' => '1.1'), (forget_keys => 1), (port => PORT).
+# 'tls-maximum' => '1.1'), (forget_keys => 1), (port => PORT), (rules => [ ... ]):
+# those that count from the first request on.
 sub start
 {
 	my ($class, %options) = @_;
 	my @arguments;
 	push @arguments, '--forget-keys' if delete $options{forget_keys};
+	$options{rules} = $json->encode($options{rules}) if $options{rules};
 	push @arguments, map { ("--$_", $options{$_}) } sort keys %options;
 
 	my $self = start_server($class, 'recorder.py', @arguments);
