@@ -222,12 +222,43 @@ dismiss_runner(const WaitingRun *run)
 	return START_DONE;
 }
 
-/* The start is noted before: it counts if it brings the server down. */
+static void
+give_slot_back(int code, Datum arg)
+{
+	const RunnerOrder *order = (const RunnerOrder *) DatumGetPointer(arg);
+
+	runner_slot_free(order->slot, order->database, order->run_id);
+}
+
+/*
+ * Starts a runner in the slot that its order has, which is free again if that
+ * fails for whatever reason: else the run would be taken for one that is at work.
+ * The start is noted before: it counts if it brings the server down.
+ */
+static StartOutcome
+start_in_slot(const WaitingRun *run, RunnerOrder *order)
+{
+	volatile StartOutcome outcome = START_LOCKED;
+
+	PG_ENSURE_ERROR_CLEANUP(give_slot_back, PointerGetDatum(order));
+	{
+		if (waiting_run_note_start(run))
+		{
+			outcome = runner_start(order) ? START_DONE : START_STARVED;
+			if (outcome == START_STARVED)
+				(void) waiting_run_forget_start(run);
+		}
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(give_slot_back, PointerGetDatum(order));
+	if (outcome != START_DONE)
+		give_slot_back(0, PointerGetDatum(order));
+	return outcome;
+}
+
 static StartOutcome
 start_run(const WaitingRun *run)
 {
 	RunnerOrder order = {MyDatabaseId, run->owner, run->run_id, -1};
-	StartOutcome outcome = START_LOCKED;
 
 	if (run->stale_pid != 0 && !run->dismissed)
 		return dismiss_runner(run);
@@ -239,15 +270,7 @@ start_run(const WaitingRun *run)
 		if (order.slot < 0)
 			return START_WAITS;
 	}
-	if (waiting_run_note_start(run))
-	{
-		if (runner_start(&order))
-			return START_DONE;
-		(void) waiting_run_forget_start(run);
-		outcome = START_STARVED;
-	}
-	runner_slot_free(order.slot, order.database, order.run_id);
-	return outcome;
+	return start_in_slot(run, &order);
 }
 
 /*

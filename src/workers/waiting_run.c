@@ -16,6 +16,7 @@
 #include "executor/spi.h"
 #include "utils/timestamp.h"
 
+#include "base/fault.h"
 #include "store/scope.h"
 #include "store/transaction.h"
 #include "workers/shared_state.h"
@@ -169,6 +170,7 @@ update_run(const WaitingRun *run, const char *query)
 bool
 waiting_run_note_start(const WaitingRun *run)
 {
+	FAULT_POINT("note-start");
 	return update_run(run, note_start_query);
 }
 

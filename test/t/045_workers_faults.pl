@@ -79,6 +79,14 @@ is($node->run_sync('other')->{status}, 'completed', 'other syncs go on');
 $node->sql(q{SELECT signalsmith.resume_sync('people')});
 is($node->run_sync('people')->{status}, 'completed', 'and so does this one, once it is resumed');
 
+# --- what keeps a start from being noted (a full disk, say) is over some time
+for my $action ('error', 'fatal')
+{
+	$node->set("signalsmith.fault = 'note-start:$action\@$once/note-start-$action'");
+	is($node->run_sync('people')->{status}, 'completed', "a scheduler that ends with $action leaves no run behind");
+	ok(-e "$once/note-start-$action", 'it did');
+}
+
 # --- killed while it merges the snapshot: nothing of it is lost, and the next
 # run merges
 my $offset = 0;
