@@ -48,25 +48,23 @@ sub change_rows
 }
 
 my $requests = 0;
-my $progress = '';
 
 # Waits until a few more requests have come, and sometimes until something more
-# has been confirmed: a run that gets nowhere is given up, as it should be.
-# Sees to it that there is always a run.
+# has been confirmed than when the wait began: a run that gets nowhere is given up,
+# as it should be.  Sees to it that there is always a run.
 sub let_it_work
 {
 	my ($confirmed) = @_;
 	my $target = $requests + int rand 60;
+	my $before;
 	$node->wait_until('the run goes on', sub {
 		my $answer = $node->ask(q{SELECT signalsmith.trigger_sync('people')
 			WHERE NOT EXISTS (SELECT FROM signalsmith.runs WHERE status IN ('queued', 'running'))});
 		change_rows() if $answer;
-		return 0 if $recorder->figures->{requests} < $target;
-		return 1 unless $confirmed;
-		my $now = $node->ask('SELECT sum(rows_created + rows_updated + rows_deleted) FROM signalsmith.runs');
-		return 0 if $now eq '' || $now eq $progress;
-		$progress = $now;
-		return 1 });
+		my $now = $node->ask('SELECT coalesce(sum(rows_created + rows_updated + rows_deleted), 0) FROM signalsmith.runs');
+		return 0 if $now eq '';
+		$before //= $now;
+		return $recorder->figures->{requests} >= $target && (!$confirmed || $now ne $before) });
 	$requests = $recorder->figures->{requests};
 	return;
 }
