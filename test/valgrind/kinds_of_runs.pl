@@ -7,11 +7,13 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Signalsmith::Certificates;
 use Signalsmith::Cluster qw(quote);
 use Signalsmith::Recorder;
 use Signalsmith::Things;
+use Signalsmith::Vendors;
 use Test::More;
 
 my $reports = PostgreSQL::Test::Utils::tempdir;
@@ -132,6 +134,25 @@ $node->sql(q{CREATE TABLE copies (id int PRIMARY KEY, v text CHECK (v <> 'v7'));
 $node->run_is($node->run_sync('copies'), { rows_created => 99, rows_failed => 1 }, 'to a table');
 $node->sql('DELETE FROM refused WHERE id = 1');
 is($node->run_sync('copies')->{rows_deleted}, 1, 'deletes in a table');
+
+# --- with an access token, for an assertion that is signed here; renewed when it is refused
+my $vendors = Signalsmith::Vendors->start;
+my $pem_file = PostgreSQL::Test::Utils::tempdir . '/rsa.pem';
+run_command([ 'openssl', 'genrsa', '-out', $pem_file, '2048' ]);
+my ($modulus) = run_command([ 'openssl', 'rsa', '-noout', '-modulus', '-in', $pem_file ]);
+$vendors->reset;
+$vendors->set('oauth', choices => { lifetime => 3600, jwt_modulus => $modulus =~ s/^Modulus=//r });
+$node->sql('SELECT signalsmith.create_destination(' . join(', ', quote('oauth', 'http', {
+				base_url => $vendors->url('oauth') . '/api',
+				auth => { token => { url => $vendors->url('oauth') . '/token', grant => 'jwt_bearer', jwt => { secret => 'private_key', claims => { iss => 'us' } } },
+					header => { Authorization => 'Bearer {{token}}' } },
+				operations => { upsert => { request => { method => 'PUT', path => '/people/{{key}}' } } } })) . ')');
+$node->sql(q{SELECT signalsmith.set_secret('oauth', 'private_key', } . quote(slurp_file($pem_file)) . q{);
+	SELECT signalsmith.create_sync('oauth', 'doubled', 'oauth')});
+is($node->run_sync('oauth')->{rows_created}, 1, 'with an access token');
+$vendors->set('oauth', expire => JSON::PP::true);
+$node->sql(q{INSERT INTO doubled VALUES (3, NULL)});
+is($node->run_sync('oauth')->{rows_created}, 1, 'with a renewed one');
 
 # --- what people look at
 $node->sql("SELECT * FROM signalsmith.$_") for 'syncs', 'runs', 'row_errors', 'run_progress', q{preview_sync('people')}, q{preview_requests('people')},
