@@ -8,7 +8,8 @@ OBJS = $(patsubst $(srcdir)/%.c,%.o,$(wildcard $(srcdir)/src/*/*.c))
 # for each shipped connector.
 SQL_PARTS = $(addprefix sql/, prologue.sql roles.sql tables.sql \
 	helpers.sql announcements.sql instance.sql models.sql schema_drift.sql \
-	connector_definitions.sql destinations.sql connectors.sql connector_catalog.sql secrets.sql cron.sql syncs.sql retention.sql runs.sql \
+	connector_definitions.sql destinations.sql connectors.sql connector_catalog.sql \
+	secrets.sql cron.sql field_mappings.sql syncs.sql retention.sql runs.sql \
 	failed_rows.sql held_deletes.sql preview.sql lifecycle.sql representation.sql installation.sql \
 	views.sql alerts.sql monitoring.sql configuration.sql grants.sql)
 CONNECTORS = $(wildcard $(srcdir)/sql/connectors/*.json)
