@@ -369,8 +369,6 @@ read_json_bodies(Compiler *compiler, const char *path, const JsonbValue *json,
 	request->row = read_template(compiler, path, json, "row", SEES_REQUEST | SEES_RECORD);
 	if (request->envelope != NULL)
 		request->takes_many = true;
-	if (request->row == NULL && request->takes_many)
-		request->row = fields_template(compiler, path);
 	if (request->row != NULL && !request->takes_many)
 		compiler_fault(compiler, path_member(path, "row"), NULL,
 					   "A row needs an \"envelope\" that holds \"{{rows}}\".");
@@ -471,6 +469,10 @@ request_compile(Compiler *compiler, const char *path, const JsonbValue *json,
 		if (request->query.parameters[i].of_each)
 			request->takes_many = true;
 	read_bodies(compiler, path, json, request);
+
+	/* {{rows}} may stand in the query of any request that carries records. */
+	if (request->row == NULL && !compiler->without_record)
+		request->row = fields_template(compiler, path);
 	request->gzip = read_choice(compiler, path, json, "compress", compressions,
 								lengthof(compressions), -1) == 0;
 	collect_headers(compiler, path, json, manifest, request_has_body(request, true) || request_has_body(request, false),

@@ -54,6 +54,8 @@ SELECT * FROM pg_temp.request('{"operations": {"upsert": {"request": {"method": 
 SELECT * FROM pg_temp.request('{"operations": {"upsert": {"request": {"method": "PUT", "path": "/csv", "encode": "csv", "csv": {"columns": [{"name": "Id", "value": "{{key}}"}, {"name": "E-Mail", "value": "{{row.email | lower}}"}, {"name": "Note", "value": "{{row.note}}"}], "delimiter": ";", "null": "#N/A", "line_end": "crlf"}}}}}', :'two');
 SELECT * FROM pg_temp.request('{"operations": {"delete": {"request": {"method": "DELETE", "path": "/s", "query": {"ids": {"each": "{{key}}", "join": ","}, "allOrNone": "false"}}}}}', '[{"key": {"id": "a/b"}}, {"key": {"id": 2}}]', 'delete');
 SELECT * FROM pg_temp.request('{"operations": {"delete": {"request": {"method": "DELETE", "path": "/s", "query": {"records[]": {"each": "{{key}}"}}}}}}', '[{"key": {"id": "a/b"}}, {"key": {"id": 2}}]', 'delete');
+-- the rows in a query, of a request whose body is one record
+SELECT * FROM pg_temp.request('{"operations": {"upsert": {"request": {"method": "POST", "path": "/s", "query": {"list": "{{rows | json}}"}, "body": {"id": "{{key}}"}}}}}', '{"key": {"id": 1}, "data": {"a": 1}}');
 SELECT * FROM pg_temp.request('{"operations": {"delete": {"request": {"method": "DELETE", "path": "/s", "envelope": {"data": "{{rows}}"}, "row": {"id": "{{key}}"}}}}}', '[{"key": {"id": "a/b"}}, {"key": {"id": 2}}]', 'delete');
 SELECT part, CASE part WHEN 'body' THEN left(value, 16) ELSE value END AS value
 FROM pg_temp.request('{"operations": {"upsert": {"request": {"method": "POST", "path": "/z", "compress": "gzip", "envelope": "{{rows}}"}}}}', :'two');
