@@ -87,20 +87,11 @@ check_required(const Check *check)
 	}
 }
 
-static bool
-is_key(const TargetTable *table, int place)
-{
-	for (int i = 0; i < table->key_count; i++)
-		if (table->key[i] == place)
-			return true;
-	return false;
-}
-
 static void
 check_anything_to_update(const Check *check)
 {
 	for (int i = 0; i < check->table->column_count; i++)
-		if (check->mapped[i] && !is_key(check->table, i))
+		if (check->mapped[i] && !target_column_is_key(check->table, i))
 			return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
@@ -146,7 +137,7 @@ check_right(const Check *check, AclMode mode, const char *right, bool key_only)
 	if (pg_class_aclcheck(table->relation, owner, mode) == ACLCHECK_OK)
 		return;
 	for (int i = 0; i < table->column_count; i++)
-		if ((key_only ? is_key(table, i) : check->mapped[i]) &&
+		if ((key_only ? target_column_is_key(table, i) : check->mapped[i]) &&
 			(mode == ACL_DELETE ||
 			 pg_attribute_aclcheck(table->relation, table->columns[i].number,
 								   owner, mode) != ACLCHECK_OK))

@@ -54,15 +54,6 @@ column_name(const TargetTable *table, int place)
 	return quote_identifier(table->columns[place].name);
 }
 
-static bool
-is_key(const TargetTable *table, int place)
-{
-	for (int i = 0; i < table->key_count; i++)
-		if (table->key[i] == place)
-			return true;
-	return false;
-}
-
 /* How many columns an update of such a record would set. */
 static int
 count_settable(const TargetTable *table, const Shape *shape)
@@ -70,7 +61,7 @@ count_settable(const TargetTable *table, const Shape *shape)
 	int			count = 0;
 
 	for (int i = 0; i < shape->field_count; i++)
-		count += !is_key(table, shape->columns[i]);
+		count += !target_column_is_key(table, shape->columns[i]);
 	return count;
 }
 
@@ -95,7 +86,7 @@ append_assignments(StringInfo sql, const TargetTable *table, const Shape *shape,
 	{
 		const char *name = column_name(table, shape->columns[i]);
 
-		if (is_key(table, shape->columns[i]))
+		if (target_column_is_key(table, shape->columns[i]))
 			continue;
 		appendStringInfo(sql, "%s%s = %s%s", separator, name, prefix, name);
 		separator = ", ";

@@ -288,3 +288,12 @@ target_table_of_sync(const TableSpec *spec, const SyncDefinition *definition)
 	table->key_members = members;
 	return table;
 }
+
+bool
+target_column_is_key(const TargetTable *table, int place)
+{
+	for (int i = 0; i < table->key_count; i++)
+		if (table->key[i] == place)
+			return true;
+	return false;
+}

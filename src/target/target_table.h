@@ -58,4 +58,7 @@ extern int	target_column_place(const TargetTable *table, const char *name);
 /* The same; ERRCODE_UNDEFINED_COLUMN where there is none. */
 extern int	target_column(const TargetTable *table, const char *name);
 
+/* Is the column at that place one of those that identify a row? */
+extern bool target_column_is_key(const TargetTable *table, int place);
+
 #endif							/* SIGNALSMITH_TARGET_TABLE_H */
